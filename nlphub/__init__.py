@@ -1,0 +1,70 @@
+"""nlphub: a pretrained-model hub and fine-tuning platform for Chinese NLP.
+
+``import nlphub as hub`` costs a few milliseconds: every public name is resolved at its first use (PEP 562), so that
+torch, datasets and jieba are loaded only by what needs them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nlphub.data.examples import Example, Examples, Splits
+    from nlphub.data.read import load_data
+    from nlphub.errors import NlphubError
+    from nlphub.hub.registry import find_module, list_modules
+    from nlphub.module import Module
+    from nlphub.recipe import Recipe, load_recipe
+    from nlphub.runtime.predictions import Prediction
+    from nlphub.runtime.predictor import Predictor
+    from nlphub.training.optim import parameter_groups
+    from nlphub.training.trainer import Report, Trainer
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Example": "data.examples",
+    "Examples": "data.examples",
+    "Module": "module",
+    "NlphubError": "errors",
+    "Prediction": "runtime.predictions",
+    "Predictor": "runtime.predictor",
+    "Recipe": "recipe",
+    "Report": "training.trainer",
+    "Splits": "data.examples",
+    "Trainer": "training.trainer",
+    "find_module": "hub.registry",
+    "list_modules": "hub.registry",
+    "load_data": "data.read",
+    "load_recipe": "recipe",
+    "parameter_groups": "training.optim",
+}
+
+__all__ = [
+    "Example",
+    "Examples",
+    "Module",
+    "NlphubError",
+    "Prediction",
+    "Predictor",
+    "Recipe",
+    "Report",
+    "Splits",
+    "Trainer",
+    "__version__",
+    "find_module",
+    "list_modules",
+    "load_data",
+    "load_recipe",
+    "parameter_groups",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'nlphub' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    return getattr(import_module(f"nlphub.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

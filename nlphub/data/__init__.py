@@ -1,0 +1,1 @@
+"""Data files to examples to packed batches. Imports numpy, never torch."""

@@ -1,0 +1,124 @@
+"""From tokenised sequences to packed batches, and which sequences go together.
+
+Notation: ``b`` sequences, ``t`` tokens of all sequences together, ``s`` the longest sequence.
+
+A packed batch has no padding: sequences stand one after the other in one row of ``t`` tokens. :func:`pad` exists for graphs of
+padded tensors (an exported ONNX file) and for the slow twins in the tests; nothing else pads.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from nlphub.text.encoding import Encoded, Ints
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed(Generic[A]):
+    """A batch, and the only thing that encoder and heads see. Arrays are numpy here and tensors after :meth:`map`.
+
+    Attributes:
+        ids: ``(t,)`` int64.
+        types: ``(t,)`` int64 token types.
+        positions: ``(t,)`` int64, 0 at the start of each sequence.
+        lengths: ``(b,)`` int64 tokens of each sequence, at least 1.
+        starts: ``(b,)`` int64 row of each sequence's first token.
+        cls_rows: ``(b,)`` int64 row of each sequence's [CLS].
+        examples: ``(b,)`` int64 number of each sequence in its data set; dropout masks follow it, not the place in a batch.
+    """
+
+    ids: A
+    types: A
+    positions: A
+    lengths: A
+    starts: A
+    cls_rows: A
+    examples: A
+
+    def map(self, convert: Callable[[A], B]) -> "Packed[B]":
+        """The same batch with every array converted, e.g. by ``torch.from_numpy``."""
+        return Packed(
+            ids=convert(self.ids),
+            types=convert(self.types),
+            positions=convert(self.positions),
+            lengths=convert(self.lengths),
+            starts=convert(self.starts),
+            cls_rows=convert(self.cls_rows),
+            examples=convert(self.examples),
+        )
+
+
+def pack(encoded: Encoded, rows: Ints) -> Packed[np.ndarray[Any, Any]]:
+    """Pack the sequences ``rows`` of ``encoded``, in that order.
+
+    Neighbours of equal length make attention fast (see :mod:`nlphub.kernels`), so pass them sorted by length.
+    """
+    lengths = encoded.lengths[rows]
+    starts = np.cumsum(lengths) - lengths
+    positions = np.arange(lengths.sum(), dtype=np.int64) - np.repeat(starts, lengths)
+    source = positions + np.repeat(encoded.starts[:-1][rows], lengths)
+    return Packed(
+        ids=encoded.ids[source],
+        types=encoded.types[source],
+        positions=positions,
+        lengths=lengths,
+        starts=starts,
+        cls_rows=starts,
+        examples=np.asarray(rows, dtype=np.int64),
+    )
+
+
+def epoch_batches(lengths: Ints, *, batch_size: int, seed: int, epoch: int) -> Iterator[Ints]:
+    """One epoch of training batches: a seeded shuffle cut into ``batch_size`` examples, each batch sorted by length.
+
+    Args:
+        lengths: ``(b,)`` tokens of each example.
+        batch_size: examples of a batch; the last one may be smaller.
+        seed: with ``epoch`` it decides the order; the same pair always gives the same batches.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
+    for first in range(0, len(order), batch_size):
+        batch = order[first : first + batch_size]
+        yield batch[np.argsort(lengths[batch], kind="stable")]
+
+
+def micro_batches(batch: Ints, lengths: Ints, *, max_tokens: int) -> Iterator[Ints]:
+    """Cut a training batch into neighbours of at most ``max_tokens`` tokens together (a longer single sequence stands alone).
+
+    Gradients of the parts are accumulated into one step, so memory is bounded and ``batch_size`` keeps its meaning.
+    """
+    first = total = 0
+    for last, length in enumerate(lengths[batch].tolist()):
+        if last > first and total + length > max_tokens:
+            yield batch[first:last]
+            first, total = last, 0
+        total += length
+    if len(batch):
+        yield batch[first:]
+
+
+def token_batches(lengths: Ints, *, max_tokens: int) -> Iterator[Ints]:
+    """Inference batches: all sequences sorted by length, cut so that ``sequences x longest`` stays within ``max_tokens``."""
+    order = np.argsort(lengths, kind="stable")
+    first = 0
+    for last in range(1, len(order) + 1):
+        if last == len(order) or (last + 1 - first) * lengths[order[last]] > max_tokens:
+            yield order[first:last]
+            first = last
+
+
+def pad(encoded: Encoded, rows: Ints, *, pad_id: int) -> tuple[Ints, Ints, Ints]:
+    """Padded ``input_ids, attention_mask, token_type_ids``, each ``(b, s)`` int64, of the sequences ``rows``."""
+    lengths = encoded.lengths[rows]
+    width = int(lengths.max()) if len(rows) else 0
+    mask = np.arange(width) < lengths[:, None]
+    source = pack(encoded, rows)
+    ids, types = np.full(mask.shape, pad_id, np.int64), np.zeros(mask.shape, np.int64)
+    ids[mask], types[mask] = source.ids, source.types
+    return ids, mask.astype(np.int64), types
+

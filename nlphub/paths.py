@@ -1,0 +1,87 @@
+"""Where things are: the bundle that ships with nlphub, the user's home folder and cache.
+
+This is the only file that reads the environment:
+
+``NLPHUB_HOME``     store, cache and locks (default ``~/.nlphub``)
+``NLPHUB_OFFLINE``  ``1``, ``true``, ``yes`` or ``on``: nothing is ever fetched from a network; implied by ``HF_HUB_OFFLINE``
+``NLPHUB_MIRRORS``  comma-separated base addresses, tried before a file's own http(s) sources
+``NLPHUB_REGISTRY`` comma-separated paths of further registry.json files, merged with the bundled one
+``NLPHUB_DATA``     folder of real data sets for benchmarks and tests (never needed by users)
+"""
+
+import os
+from pathlib import Path
+
+from nlphub.errors import InputError, StoreError
+
+_PACKAGE = Path(__file__).resolve().parent
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+
+
+def bundle() -> Path:
+    """The folder of registry.json, modules/, tokenizers/ and recipes/: inside a wheel, or the root of a checkout."""
+    for root in (_PACKAGE / "_bundle", _PACKAGE.parent):
+        if (root / "registry.json").is_file():
+            return root
+    raise StoreError(f"This installation is incomplete: no registry.json near {_PACKAGE}. Reinstall nlphub.")
+
+
+def home() -> Path:
+    """``NLPHUB_HOME`` or ``~/.nlphub``. Not created here: reading must not write."""
+    value = os.environ.get("NLPHUB_HOME", "").strip()
+    return Path(value).expanduser().absolute() if value else Path.home() / ".nlphub"
+
+
+def cache(name: str) -> Path:
+    """A private (mode 0700) cache folder of ours, created: never a shared temporary folder that others can poison."""
+    folder = home() / "cache" / name
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def offline() -> bool:
+    """Whether fetching is forbidden."""
+    return _flag("NLPHUB_OFFLINE") or _flag("HF_HUB_OFFLINE")
+
+
+def mirrors() -> tuple[str, ...]:
+    """Base addresses that are tried before a file's own http(s) sources, in order."""
+    return _list("NLPHUB_MIRRORS")
+
+
+def extra_registries() -> tuple[Path, ...]:
+    """Further registry.json files named by the user, in order."""
+    return tuple(Path(item).expanduser() for item in _list("NLPHUB_REGISTRY"))
+
+
+def real_data() -> Path | None:
+    """The folder of real data sets, when ``NLPHUB_DATA`` names one."""
+    value = os.environ.get("NLPHUB_DATA", "").strip()
+    return Path(value).expanduser() if value else None
+
+
+def resolve(reference: str, *, base: Path) -> Path:
+    """A path as recipes and commands write it: ``bundle:recipes/data/x.csv``, absolute, or relative to ``base``.
+
+    Raises:
+        InputError: a ``bundle:`` reference that leaves the bundle.
+    """
+    if reference.startswith("bundle:"):
+        root, path = bundle(), (bundle() / reference.removeprefix("bundle:")).resolve()
+        if not path.is_relative_to(root):
+            raise InputError(f"{reference!r} points outside the bundle {root}")
+        return path
+    return (base / Path(reference).expanduser()).absolute()
+
+
+def _flag(name: str) -> bool:
+    value = os.environ.get(name, "").strip().lower()
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise InputError(f"{name}={value!r} is neither on nor off; use {name}=1 or {name}=0")
+
+
+def _list(name: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in os.environ.get(name, "").split(",") if item.strip())

@@ -1,0 +1,1 @@
+"""Serving an exported folder with numpy and onnxruntime alone. Never imports torch."""

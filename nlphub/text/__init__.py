@@ -1,0 +1,1 @@
+"""Text in, ids out: normaliser, tokenizers, word boundaries, masking. Imports numpy, never torch."""
