@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from nlphub.errors import NlphubError
     from nlphub.hub.registry import find_module, list_modules
     from nlphub.module import Module
-    from nlphub.recipe import Recipe, load_recipe
+    from nlphub.recipe import Recipe, TrainSettings, load_recipe
     from nlphub.runtime.predictions import Prediction
     from nlphub.runtime.predictor import Predictor
     from nlphub.training.optim import parameter_groups
+    from nlphub.training.run import finetune
     from nlphub.training.trainer import Report, Trainer
 
 __version__ = "0.1.0"
@@ -31,7 +32,9 @@ _HOMES = {
     "Recipe": "recipe",
     "Report": "training.trainer",
     "Splits": "data.examples",
+    "TrainSettings": "recipe",
     "Trainer": "training.trainer",
+    "finetune": "training.run",
     "find_module": "hub.registry",
     "list_modules": "hub.registry",
     "load_data": "data.read",
@@ -49,9 +52,11 @@ __all__ = [
     "Recipe",
     "Report",
     "Splits",
+    "TrainSettings",
     "Trainer",
     "__version__",
     "find_module",
+    "finetune",
     "list_modules",
     "load_data",
     "load_recipe",

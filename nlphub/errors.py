@@ -17,6 +17,7 @@ A message names the thing, its value, the rule and the next command.
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 
@@ -27,14 +28,20 @@ class NlphubError(Exception):
     exit_code = 1
 
 
+_SHOWN = 20  # problems that a message prints one by one; the rest is counted
+
+
 class InputError(NlphubError):
-    """What the caller gave is wrong. Several mistakes are reported at once in ``problems``."""
+    """What the caller gave is wrong. All mistakes are reported at once in ``problems``; the message prints the first 20."""
 
     exit_code = 2
 
     def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join([message, *(f"  - {problem}" for problem in self.problems)]))
+        lines = [f"  - {problem}" for problem in self.problems[:_SHOWN]]
+        if len(self.problems) > _SHOWN:
+            lines.append(f"  ... and {len(self.problems) - _SHOWN} more")
+        super().__init__("\n".join([message, *lines]))
 
 
 class DataError(InputError):
@@ -75,6 +82,19 @@ class WeightsError(NlphubError):
 
 class ExportError(NlphubError):
     """An artefact could not be written or did not pass its proof."""
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """``" Did you mean 'label'?"`` to end a message with, or nothing when no name is near; case is ignored."""
+    lowered = {other.lower(): other for other in names}
+    near = get_close_matches(name.lower(), lowered, n=2, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(lowered[other]) for other in near)}?" if near else ""
+
+
+def brief(value: object) -> str:
+    """A value for a message, at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def require(package: str, *, extra: str, purpose: str) -> ModuleType:

@@ -3,6 +3,7 @@
 Every file and folder that nlphub leaves behind goes through this module.
 """
 
+import ctypes
 import hashlib
 import json
 import os
@@ -18,24 +19,30 @@ from filelock import FileLock, Timeout
 from nlphub.errors import StoreError
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
+_PART, _OLD = ".part", ".old"  # unfinished, and on its way out
 
 
 @contextmanager
 def publish(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary binary file beside ``path``; on a clean exit it replaces ``path`` whole, otherwise it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600: a published file is as readable as any other
-        temporary.replace(path)
+        publish_file(temporary, path, mode=0o666 & ~_umask())  # mkstemp makes 0600: a published file is as readable as any other
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def publish_file(temporary: Path, path: Path, *, mode: int) -> None:
+    """Let a finished file in the folder of ``path`` replace ``path`` whole: fsync, permissions, rename, fsync of the folder."""
+    with temporary.open("rb") as stream:
+        os.fsync(stream.fileno())
+    temporary.chmod(mode)
+    temporary.replace(path)
     sync_folder(path.parent)
 
 
@@ -54,19 +61,36 @@ def publish_json(path: Path, value: Any) -> None:
 def publish_folder(path: Path) -> Iterator[Path]:
     """Fill a temporary folder beside ``path``; on a clean exit it takes the place of ``path`` whole.
 
-    An older folder at ``path`` is moved aside first and removed afterwards. A crash leaves the old folder or the new one under its
-    name, or neither for the instant between two renames, with both complete beside it (``.<name>.*``); never a mixture.
+    Where the system can exchange two folders in one step (Linux), a crash leaves the old folder or the new one, never a mixture and
+    never nothing. Elsewhere there is an instant in which neither has its name; :func:`recover_folder` mends that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         _sync_tree(temporary)
-        _swap(temporary, path)
-    except BaseException:
+        _put_in_place(temporary, path)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+
+
+def recover_folder(path: Path) -> None:
+    """Mend what a killed :func:`publish_folder` left beside ``path``: call it where nobody else publishes ``path``."""
+    for old in sorted(path.parent.glob(f".{path.name}.*{_OLD}")):
+        if not path.exists():
+            old.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
+    for unfinished in path.parent.glob(f".{path.name}.*{_PART}"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def discard_folder(path: Path) -> None:
+    """Remove a folder so that a crash leaves it whole or gone from its name."""
+    if path.exists():
+        aside = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
+        path.replace(aside)
+        shutil.rmtree(aside)
 
 
 @contextmanager
@@ -117,14 +141,26 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def _swap(temporary: Path, path: Path) -> None:
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent)) if path.exists() else None
-    if old:
-        path.replace(old / path.name)
-    temporary.replace(path)
-    sync_folder(path.parent)
-    if old:
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Give ``temporary`` the name ``path``; what had it before is under the name of ``temporary`` or gone afterwards."""
+    if not path.exists():
+        temporary.replace(path)
+    elif not _exchange(temporary, path):
+        old = temporary.with_suffix(_OLD)
+        path.replace(old)
+        temporary.replace(path)
         shutil.rmtree(old, ignore_errors=True)
+    sync_folder(path.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two folders in one step, where the C library and the file system can (``renameat2`` with RENAME_EXCHANGE, Linux 3.15)."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here = -100  # AT_FDCWD
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), 2) == 0)
 
 
 def _sync_tree(root: Path) -> None:

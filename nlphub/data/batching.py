@@ -121,4 +121,3 @@ def pad(encoded: Encoded, rows: Ints, *, pad_id: int) -> tuple[Ints, Ints, Ints]
     ids, types = np.full(mask.shape, pad_id, np.int64), np.zeros(mask.shape, np.int64)
     ids[mask], types[mask] = source.ids, source.types
     return ids, mask.astype(np.int64), types
-

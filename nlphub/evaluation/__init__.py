@@ -1,1 +1,1 @@
-""
+"""Scores of predictions, and pictures of them. Imports numpy, never torch."""

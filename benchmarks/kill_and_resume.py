@@ -1,0 +1,86 @@
+"""Kills `nlphub finetune` with SIGKILL at random moments and resumes it, until it ends; the result must have the bits of an undisturbed run.
+
+    python benchmarks/kill_and_resume.py [--kills 20] [--seed 0]
+
+A small network (2 layers x 64) on the demo data, so that a run is mostly start-up and checkpoints: the worst case for the proof.
+"""
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from nlphub.checkpoints import native
+from nlphub.hub import zoo
+from nlphub.nn.initialise import initialise
+from nlphub.paths import bundle
+
+SETTINGS = ["train.epochs=3", "train.evaluate_every=5", "train.batch_size=32", "export.folder=null"]
+
+
+def small_module(folder: Path) -> Path:
+    """A saved module of two layers with seeded weights."""
+    parts = zoo.load("ernie_tiny")
+    encoder = parts.transformer(layers=2, width=64, heads=2, inner=128)
+    initialise(encoder, seed=0)
+    folder.mkdir()
+    tokenizer = parts.tokenizer(bundle() / "tokenizers" / "zh_char")
+    native.save_checkpoint(folder, encoder=encoder, head=None, tokenizer=tokenizer, config={"architecture": "ernie_tiny"})
+    return folder
+
+
+def command(module: Path, run: Path) -> list[str]:
+    """The command that starts or resumes a run."""
+    base = [sys.executable, "-m", "nlphub", "finetune", "intent", f"run.folder={run}", "module.name=null", f"module.directory={module}"]
+    how = ["--resume"] if (run / "last").exists() else ["--overwrite"]
+    return [*base, *SETTINGS, *how]
+
+
+def finish(module: Path, run: Path, kills: int, chance: random.Random, longest: float) -> int:
+    """Run to the end, with at most ``kills`` kills on the way; returns how many there were."""
+    done = 0
+    while True:
+        process = subprocess.Popen(command(module, run), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            process.wait(timeout=chance.uniform(0.2, longest) if done < kills else None)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            done += 1
+            continue
+        errors = process.communicate()[1].decode()
+        if process.returncode:
+            raise SystemExit(f"a resumed run failed after {done} kills:\n{errors}")
+        return done
+
+
+def outcome(run: Path) -> tuple[str, list[float]]:
+    """Weights digest and the loss of every step."""
+    lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+    return json.loads((run / "lock.json").read_text("utf-8"))["result"]["weights_sha256"], [json.loads(line)["loss"] for line in lines]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as root:
+        module = small_module(Path(root) / "module")
+        started = time.perf_counter()
+        finish(module, Path(root) / "straight", 0, random.Random(0), 0)
+        longest = time.perf_counter() - started
+        killed = finish(module, Path(root) / "killed", options.kills, random.Random(options.seed), longest)
+        same = outcome(Path(root) / "straight") == outcome(Path(root) / "killed")
+        leftovers = sorted(path.name for path in (Path(root) / "killed").iterdir() if path.suffix in (".part", ".old"))
+    print(f"{killed} kills of a run of {longest:.1f} s: {'bitwise equal' if same else 'DIFFERENT'}; leftovers: {len(leftovers)}")
+    sys.exit(not same)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The gate before a weights file: its header is read and judged by us before any tensor is made.
+
+A safetensors file is 8 bytes of header length, a JSON header ``{name: {dtype, shape, data_offsets}}`` and the data. Only a file that holds
+exactly the expected tensors, without gaps, overlaps or anything behind them, reaches the safetensors library.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from nlphub.errors import WeightsError
+
+_MAX_HEADER = 1 << 20  # bytes; the header of a 24-layer encoder has about 40,000
+_MAX_TENSORS = 4096
+_BYTES = {"F32": 4, "F16": 2, "BF16": 2}  # of one value of the dtypes that weights may have
+_SHOWN = 8  # names listed in a message
+
+_BAIDU_SHAPE = (50006, 1024)  # the word embedding of Baidu's ernie-tiny
+_PADDLE = re.compile(r"(^|\.)(self_attn\.q_proj|layers\.\d+\.linear1|layer_norm)\.|^(word_embedding|encoder_layer_\d+_)")
+_HUGGING_FACE = re.compile(r"(^|\.)(embeddings\.word_embeddings|encoder\.layer\.\d+)\.")
+
+Shape = tuple[int, ...]
+
+
+def read_tensors(path: Path, expected: Mapping[str, Shape], *, ignore: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """The tensors ``expected`` of a safetensors file.
+
+    Args:
+        expected: name -> shape of every tensor that has to be there.
+        ignore: beginnings of the names of further tensors that may be there; they are not returned.
+
+    Raises:
+        WeightsError: the file is damaged or is another model's; the message names missing, extra and misshapen tensors.
+    """
+    with path.open("rb") as stream:  # opened once: what was judged is what is loaded
+        header, start = _read_header(stream, path)
+        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+        _check_names(path, {name: shape for name, shape in shapes.items() if name in expected or not name.startswith(ignore)}, expected)
+        size = _check_data(path, header)
+        stream.seek(0)
+        content = stream.read(start + size + 1)
+    if len(content) != start + size:
+        raise WeightsError(f"{path} must end after {start + size:,} bytes by its header, and does not: it was cut off or appended to")
+    try:
+        tensors = {name: tensor for name, tensor in load(content).items() if name in expected}
+    except SafetensorError as broken:
+        raise WeightsError(f"{path} is not read by the safetensors library: {broken}") from broken
+    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise WeightsError(f"{path} holds values that are not finite in {_listed(broken)}. Train or fetch these weights again.")
+    return tensors
+
+
+def _read_header(stream: IO[bytes], path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    length = int.from_bytes(stream.read(8), "little")
+    if not 2 <= length <= _MAX_HEADER:
+        raise WeightsError(f"{path} is no safetensors file: it announces a header of {length:,} bytes (at most {_MAX_HEADER:,} are read)")
+    raw = stream.read(length)
+    try:
+        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse)
+    except (ValueError, RecursionError) as broken:
+        raise WeightsError(f"{path} is no safetensors file: its header is not valid JSON ({broken})") from broken
+    if not isinstance(header, dict) or len(header) > _MAX_TENSORS:
+        raise WeightsError(f"{path} is no weights file of ours: the header must be a table of at most {_MAX_TENSORS} tensors")
+    header.pop("__metadata__", None)
+    if wrong := [name for name, entry in header.items() if not _is_entry(entry)]:
+        raise WeightsError(f"{path} describes tensors wrongly: {_listed(wrong)} (dtypes are {', '.join(sorted(_BYTES))})")
+    return header, 8 + length
+
+
+def _check_names(path: Path, found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> None:
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    differing = [
+        f"{name} {found[name]} instead of {expected[name]}" for name in sorted(expected) if name in found and found[name] != expected[name]
+    ]
+    if not (missing or extra or differing):
+        return
+    kinds = (("missing", missing), ("not expected", extra), ("of another shape", differing))
+    lines = [f"  - {kind}: {_listed(names)}" for kind, names in kinds if names]
+    raise WeightsError("\n".join([f"{path} does not fit this network:", *lines, *_origin(found)]))
+
+
+def _check_data(path: Path, header: Mapping[str, dict[str, Any]]) -> int:
+    """Bytes of all tensors, which have to lie one behind the other from 0 on."""
+    end = 0
+    for name, entry in sorted(header.items(), key=lambda item: (item[1]["data_offsets"], item[0])):
+        begin, stop = entry["data_offsets"]
+        if begin != end or stop - begin != math.prod(entry["shape"]) * _BYTES[entry["dtype"]]:
+            raise WeightsError(f"{path} is damaged: the bytes {begin} to {stop} of {name[:80]!r} overlap, leave a gap or have another size")
+        end = stop
+    return end
+
+
+def _origin(found: Mapping[str, Shape]) -> list[str]:
+    """Where weights with such names come from, when we can tell, and what to do with them."""
+    if _BAIDU_SHAPE in found.values():
+        return [baidu_hint()]
+    if any(map(_HUGGING_FACE.search, found)):
+        return ["These are names of Hugging Face's BERT or ERNIE: nlphub.checkpoints.huggingface.from_huggingface converts them."]
+    if any(map(_PADDLE.search, found)):
+        return ["These are names of a PaddlePaddle checkpoint; this version of nlphub cannot convert those yet."]
+    return []
+
+
+def baidu_hint() -> str:
+    """The line for those who bring the weights of Baidu's module of the same name."""
+    return (
+        "These are the weights of Baidu's ernie-tiny (50,006 sub-words x 1,024). `ernie_tiny` is nlphub's own module; "
+        "Baidu's will be called `ernie_tiny_baidu`, which this version does not have yet."
+    )
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        return False
+    shape, offsets = entry["shape"], entry["data_offsets"]
+    return isinstance(entry["dtype"], str) and entry["dtype"] in _BYTES and _are_sizes(shape) and len(shape) <= 4 and _are_sizes(offsets) and len(offsets) == 2
+
+
+def _are_sizes(numbers: Any) -> bool:
+    return isinstance(numbers, list) and all(type(number) is int and 0 <= number < 1 << 48 for number in numbers)
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(name[:80] if name.isprintable() else ascii(name[:80]) for name in names[:_SHOWN]) + more
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a name stands twice")
+    return table
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

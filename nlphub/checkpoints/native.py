@@ -1,0 +1,169 @@
+"""A module on disk: ``model.safetensors``, ``config.json`` and the tokenizer's files in one folder.
+
+Tensors are called ``encoder.*`` and ``heads.<task>.*``. Nothing that is read here is ever executed or unpickled.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+import nlphub
+from nlphub.checkpoints.gate import Shape, baidu_hint, read_tensors
+from nlphub.errors import InputError, WeightsError
+from nlphub.files import publish, publish_json
+from nlphub.nn.config import EncoderConfig
+from nlphub.nn.encoder import Encoder
+from nlphub.nn.heads import Head
+from nlphub.text.tokenizers import Tokenizer
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+_FOREIGN = (".pdparams", ".pdopt", ".pdiparams", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+_MAX_CONFIG = 1 << 20  # bytes
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def save_checkpoint(folder: Path, *, encoder: Encoder, head: Head | None, tokenizer: Tokenizer, config: Mapping[str, Any]) -> None:
+    """Write a module into ``folder``, each file whole; a caller who wants the folder whole fills it inside ``files.publish_folder``.
+
+    Args:
+        config: further facts for config.json, ``architecture`` among them. The numbers of the encoder, the task, the tokenizer's digest
+            and nlphub's version are written as they are, whatever it says.
+    """
+    tokenizer.save(folder)
+    facts = {key: value for key, value in config.items() if key != "initial_seed"}  # only for modules whose weights are made, not loaded
+    facts |= {
+        "encoder": encoder.config.to_dict(),
+        "nlphub": nlphub.__version__,
+        "task": head.task if head else None,
+        "tokenizer": {**config.get("tokenizer", {}), "digest": tokenizer.digest},
+    }
+    publish_json(folder / CONFIG, facts)
+    with publish(folder / WEIGHTS) as stream:
+        stream.write(save({name: tensor.cpu().contiguous() for name, tensor in tensors(encoder, head).items()}, {"format": "pt"}))
+
+
+def load_config(folder: Path) -> dict[str, Any]:
+    """``config.json`` of a module folder, with checked ``architecture`` and ``encoder``.
+
+    Raises:
+        WeightsError: there is none, or it is not one of ours.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        _refuse_foreign(folder)
+        raise WeightsError(f"{folder} is no module folder: it has no {CONFIG}")
+    if path.stat().st_size > _MAX_CONFIG:
+        raise WeightsError(f"{path} is larger than {_MAX_CONFIG:,} bytes: this is no config of a module")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as broken:
+        raise WeightsError(f"{path} is not valid JSON: {broken}") from broken
+    if not isinstance(config, dict) or not isinstance(config.get("encoder"), dict) or not isinstance(config.get("architecture"), str):
+        raise WeightsError(f"{path} is not a config of nlphub: it needs 'architecture' and 'encoder'. Found: {_kind(config)}")
+    if not _NAME.fullmatch(config["architecture"]):
+        raise WeightsError(f"{path}: architecture {config['architecture'][:80]!r} is no name of a module; see `nlphub list`")
+    try:
+        EncoderConfig.from_dict(config["encoder"])
+    except InputError as wrong:
+        raise WeightsError(f"{path}: {wrong}") from wrong
+    return config
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether trained weights lie in ``folder``; without any, its config.json must name the ``initial_seed`` that makes them.
+
+    Raises:
+        WeightsError: the weights are missing, or lie there in a format that is not read.
+    """
+    if (folder / WEIGHTS).is_file():
+        return True
+    _refuse_foreign(folder)
+    if type(load_config(folder).get("initial_seed")) is not int:
+        raise WeightsError(f"{folder} is incomplete: {WEIGHTS} is missing. Copy or install it again.")
+    return False
+
+
+def load_weights(folder: Path, *, encoder: Encoder, head: Head | None = None, allow_other_heads: bool = False) -> None:
+    """Fill encoder and head. They are untouched when anything does not fit.
+
+    Args:
+        folder: a module folder, or the path of its ``model.safetensors``.
+        allow_other_heads: weights of heads for other tasks may be there and are ignored, as for a new task on a fine-tuned encoder.
+
+    Raises:
+        WeightsError: the file is damaged, in another format, or for another network; missing and extra tensors are named.
+    """
+    path = folder / WEIGHTS if folder.is_dir() else folder
+    if path.suffix in _FOREIGN or not path.is_file():
+        _refuse_foreign(path if path.is_file() else folder)
+        raise WeightsError(f"There are no weights at {path}")
+    targets = tensors(encoder, head)
+    expected: dict[str, Shape] = {name: tuple(tensor.shape) for name, tensor in targets.items()}
+    found = read_tensors(path, expected, ignore=("heads.",) if allow_other_heads else ())
+    with torch.no_grad():
+        for name, target in targets.items():
+            target.copy_(found[name])
+
+
+def check_tokenizer(config: Mapping[str, Any], tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer other than the one that the weights were made with.
+
+    Raises:
+        WeightsError: the digests differ.
+    """
+    wanted = config.get("tokenizer", {}).get("digest")
+    if wanted is not None and wanted != tokenizer.digest:
+        raise WeightsError(
+            f"These weights were made with the tokenizer {wanted[:12]}..., and this one is {tokenizer.digest[:12]}...: "
+            "its ids would mean other characters. Use the tokenizer files that lie beside the weights."
+        )
+
+
+def tensors(encoder: Encoder, head: Head | None = None) -> dict[str, Tensor]:
+    """Every weight under its name on disk, sharing memory with the networks."""
+    named = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    if head is not None:
+        named |= {f"heads.{head.task}.{name}": tensor for name, tensor in head.state_dict().items()}
+    return named
+
+
+def weights_digest(encoder: Encoder, head: Head | None = None) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of all weights: equal digests mean bitwise equal modules."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors(encoder, head).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _refuse_foreign(place: Path) -> None:
+    """Say what to do with weights in another format, when ``place`` is or holds such a file."""
+    files = [place] if place.is_file() else sorted(path for path in place.glob("*") if path.suffix in _FOREIGN)
+    for path in files:
+        if path.suffix not in _FOREIGN:
+            continue
+        if path.suffix.startswith(".pd"):
+            raise WeightsError(
+                f"{path} is a PaddlePaddle checkpoint, a pickle that can run code; nlphub reads safetensors only and cannot convert it "
+                f"yet. If this is ernie-tiny: {baidu_hint()}"
+            )
+        raise WeightsError(
+            f"{path} is not a safetensors file; formats that can run code are never read. Save it as safetensors where it was made "
+            "(safetensors.torch.save_file), then use nlphub.checkpoints.huggingface; `nlphub convert` does not exist yet."
+        )
+
+
+def _kind(config: Any) -> str:
+    if not isinstance(config, dict):
+        return type(config).__name__
+    if "model_type" in config:
+        return f"a Hugging Face config (model_type {config['model_type']!r}); see nlphub.checkpoints.huggingface"
+    return ", ".join(sorted(map(str, config))[:8]) or "an empty object"

@@ -1,0 +1,99 @@
+"""``nlphub finetune`` and ``nlphub evaluate``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nlphub.cli.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from nlphub.training.run import Run
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(finetune)
+    app.command()(evaluate)
+
+
+def finetune(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe (nlphub recipe list) or a path.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. train.epochs=3 data.train=my.csv")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on exactly where an interrupted run stopped.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Fine-tune, evaluate, save and export, as a recipe says.
+
+    Example: nlphub finetune intent data.train=questions.csv data.text=问题 data.label=意图 run.folder=runs/mine
+    """
+    from nlphub.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or ())
+    from nlphub.training.run import finetune as carry_out  # torch is imported only for a recipe that is right
+
+    run = carry_out(loaded, overwrite=overwrite, resume=resume)
+    if as_json:
+        print_json(_as_dict(run))
+    else:
+        _print_run(run)
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="A run, a saved module or an exported folder.")],
+    data: Annotated[str, typer.Argument(help="Labelled data: csv, tsv, jsonl, xlsx, parquet.")],
+    text: Annotated[str, typer.Option(help="Column of the text.")] = "text",
+    label: Annotated[str, typer.Option(help="Column of the label.")] = "label",
+    picture: Annotated[Path | None, typer.Option(help="Write the confusion matrix here, as SVG.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+) -> None:
+    """Score a fine-tuned module on labelled data.
+
+    Example: nlphub evaluate dist/intent new_questions.xlsx --text 问题 --label 意图
+    """
+    from nlphub.cli.inference import open_folder
+    from nlphub.data.examples import check_labels_known
+    from nlphub.data.read import load_data
+    from nlphub.evaluation.metrics import classification_report
+    from nlphub.evaluation.report import confusion_svg
+    from nlphub.files import publish_text
+
+    predict, labels = open_folder(folder)
+    examples = load_data(data, text=text, label=label)["train"]
+    check_labels_known(examples, labels)
+    metrics = classification_report(examples.labels, [answer.top[0][0] for answer in predict(examples.texts)], labels)
+    if picture is not None:
+        publish_text(picture, confusion_svg(metrics))
+        note(f"confusion matrix: {picture}")
+    if as_json:
+        print_json(metrics.as_dict())
+    else:
+        print(metrics.table())
+
+
+def _print_run(run: "Run") -> None:
+    if run.metrics is not None:
+        print(f"Scores on the {run.judged_on} set\n\n{run.metrics.table()}\n")
+        print(f"confusion matrix  {run.picture}")
+    print(f"run               {run.folder}")
+    print(f"weights sha256    {run.weights_digest}")
+    print(f"speed             {run.report.examples_per_second:.0f} examples/s over {run.report.seconds:.0f} s of training")
+    if run.artefact is not None:
+        print(f"artefact          {run.artefact}\n")
+        rows = [(text, answer.label or "(rejected)", f"{answer.score:.3f}") for text, answer in run.predictions.items()]
+        print_table(("text", "label", "score"), rows)
+
+
+def _as_dict(run: "Run") -> dict[str, object]:
+    return {
+        "run": str(run.folder),
+        "judged_on": run.judged_on,
+        "metrics": run.metrics.as_dict() if run.metrics else None,
+        "weights_sha256": run.weights_digest,
+        "artefact": str(run.artefact) if run.artefact else None,
+        "steps": run.report.steps,
+        "seconds": run.report.seconds,
+        "examples_per_second": run.report.examples_per_second,
+        "predictions": [{"text": text, "label": answer.label, "score": answer.score} for text, answer in run.predictions.items()],
+    }

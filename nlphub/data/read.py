@@ -1,0 +1,226 @@
+"""``load_data``: from files, hub ids and data sets of other libraries to :class:`Splits`, with all bad rows reported at once."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nlphub import paths
+from nlphub.data.examples import Example, Examples, Splits, class_names, problems_of, to_example
+from nlphub.data.splitting import split_off
+from nlphub.data.tables import Options, Rows, read_dataset, read_rows, unit_of
+from nlphub.errors import DataError, FetchError, OfflineError, brief, did_you_mean, require
+
+if TYPE_CHECKING:
+    from nlphub.recipe import DataSettings
+
+_ALIASES = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev"}
+_HUB = re.compile(r"hf://(?P<id>[^@:#/]+/[^@:#/]+)(@(?P<revision>[^:#]+))?(:(?P<config>[^#]+))?(#(?P<split>.+))?")
+
+
+def load_data(
+    source: Any,
+    *,
+    text: str = "text",
+    label: str | None = "label",
+    pair: str | None = None,
+    split: Mapping[str, float] | None = None,
+    seed: int = 0,
+    encoding: str | None = None,
+    quotes: bool = True,
+) -> Splits:
+    """Read labelled texts.
+
+        load_data("intents.csv", text="问题", label="意图", split={"dev": 0.1})
+        load_data({"train": "train.tsv", "dev": "dev.tsv"})
+        load_data("hf://clue/clue:tnews#train", text="sentence")
+
+    Labels become strings without surrounding spaces, also where the file has numbers (``3.0`` in a spreadsheet is ``"3"``) or class
+    numbers with names. Texts stay as they are. Empty rows are skipped.
+
+    Args:
+        source: a csv, tsv, jsonl, json, xlsx or parquet file (it gives ``train``), ``bundle:...``; a Hugging Face id
+            ``hf://org/name[@revision][:config][#split]`` (all its splits, or ``train`` from the one named); a ``datasets`` object;
+            or a mapping from split to any of these. Splits called validation, valid, val or eval become ``dev``.
+        text: the column of texts.
+        label: the column of labels; ``None`` reads unlabelled texts.
+        pair: the column of second texts, for tasks over two texts.
+        split: shares to cut off ``train``, see :func:`nlphub.data.splitting.split_off`.
+        seed: of that split.
+        encoding: of text files; default: UTF-8 or UTF-16 by its mark, else UTF-8 or GB18030, decided on the whole file.
+        quotes: whether csv and tsv fields may be quoted; ``False`` for files in which ``"`` is a character like any other.
+
+    Raises:
+        DataError: files, columns or rows are wrong: empty texts, missing labels, rows of another width, ...; all bad rows of all
+            splits at once, with their lines (``.problems`` holds all, the message the first 20).
+        MissingExtraError: a format whose reader is not installed.
+        OfflineError: a hub id that is not in the local cache, while NLPHUB_OFFLINE is set.
+    """
+    reading = _Reading(text, label, pair, encoding, quotes)
+    parts, problems = {}, []
+    for name, origin in _parts(source):
+        if name in parts:
+            raise DataError(f"Two splits are called {name!r} (validation, valid, val and eval count as dev)")
+        parts[name], found = reading.examples(origin, name)
+        problems += found
+    if problems:
+        raise DataError("The data cannot be used as it is.", problems)
+    return Splits(_with_split(parts, split, seed) if split else parts)
+
+
+def load_splits(settings: "DataSettings", *, seed: int = 0) -> Splits:
+    """The splits that a recipe's ``data`` section names. Raises as :func:`load_data`.
+
+    Args:
+        seed: of ``data.split``; the recipe's ``train.seed``.
+    """
+    sources = settings.sources
+    return load_data(
+        sources if len(sources) > 1 else settings.train,  # one hub id alone brings its own splits
+        text=settings.text,
+        label=settings.label,
+        pair=settings.pair,
+        split=settings.split,
+        seed=seed,
+        encoding=settings.encoding,
+        quotes=settings.quotes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The caller's wishes, as far as one file is concerned."""
+
+    text: str
+    label: str | None
+    pair: str | None
+    encoding: str | None
+    quotes: bool
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.text, self.label, self.pair) if name is not None)
+
+    def examples(self, origin: Any, split: str) -> tuple[Examples, list[str]]:
+        """The examples of one split, and all that is wrong with them."""
+        if not isinstance(origin, Path):
+            return self._collect(read_dataset(origin, self.columns), f"split {split!r}", "row", [], origin)
+        complaints: list[tuple[int, str]] = []
+        options = Options(self.encoding, self.quotes, self.columns)
+        rows = read_rows(origin, options, lambda number, complaint: complaints.append((number, complaint)))
+        return self._collect(rows, str(origin), unit_of(origin), complaints)
+
+    def _collect(
+        self, rows: Rows, source: str, unit: str, complaints: list[tuple[int, str]], dataset: Any = None
+    ) -> tuple[Examples, list[str]]:
+        with closing(rows):  # type: ignore[type-var]  # every reader is a generator
+            header = [str(name) for name in next(rows, (0, ()))[1]]
+            if problem := _header_problem(self.columns, header):
+                return Examples([], source=source), [f"{source}: {problem}"]
+            names = class_names(dataset, self.label or "")
+            found = list(self._rows(rows, {name: header.index(name) for name in self.columns}, complaints, names))
+        examples = Examples(found, source=source, unit=unit)
+        unread = [f"{source}, {unit} {number}: {complaint}" for number, complaint in sorted(complaints)]
+        return examples, unread + problems_of(examples, labelled=self.label is not None)
+
+    def _rows(
+        self, rows: Rows, places: Mapping[str, int], complaints: list[tuple[int, str]], names: Sequence[str] | None
+    ) -> Iterator[Example]:
+        for number, cells in rows:
+            text, label, pair = (cells[places[name]] if name is not None else None for name in (self.text, self.label, self.pair))
+            try:
+                example = to_example(text, label, "" if self.pair is not None and pair is None else pair, line=number, names=names)
+            except TypeError as wrong:
+                complaints.append((number, str(wrong)))
+            else:
+                yield example
+
+
+def _header_problem(columns: Sequence[str], header: Sequence[str]) -> str:
+    """Which columns are not there or are there twice, with what can be done about it; nothing when all is well."""
+    if not header:
+        return "it is empty; the first row names the columns"
+    missing = [f"there is no column {name!r}.{did_you_mean(name, header)}" for name in columns if name not in header]
+    twice = [f"{header.count(name)} columns are called {name!r}." for name in columns if header.count(name) > 1]
+    if not missing and not twice:
+        return ""
+    there = ", ".join(map(repr, header[:50]))
+    other = next((sign for sign in ("\t", ";", "|", ",") if len(header) == 1 and sign in header[0]), None)
+    hint = f" It looks separated by {other!r}: name it .tsv for tabs, or begin it with the line sep={other}." if other else ""
+    return f"{' '.join(missing + twice)} The columns are: {there}.{hint} Choose with text=, label=, pair= (in a recipe: data.text, ...)."
+
+
+def _parts(source: Any) -> Iterator[tuple[str, Any]]:
+    """Split names and where each comes from: a path or a ``datasets`` object."""
+    if isinstance(source, Mapping):
+        if not source:
+            raise DataError("load_data got an empty mapping; it maps splits to files, e.g. {'train': 'train.csv'}")
+        for name, value in source.items():
+            inner = list(_parts(value)) if not isinstance(value, Mapping) else []
+            if len(inner) != 1:
+                raise DataError(f"{name!r} is {brief(value)}, which is not one split; name one, e.g. hf://org/name#{name}")
+            yield _ALIASES.get(str(name), str(name)), inner[0][1]
+    elif isinstance(source, str) and source.startswith("hf://"):
+        yield from _parts(_from_hub(source))
+    elif isinstance(source, str | Path):
+        yield "train", _existing(source)
+    elif hasattr(source, "column_names") and hasattr(source, "select_columns"):
+        yield "train", source
+    else:
+        raise DataError(f"load_data cannot read {brief(source)}; it takes a file, hf://org/name, a datasets object or a mapping of splits")
+
+
+def _existing(source: str | Path) -> Path:
+    """The path of a file that is there."""
+    path = paths.resolve(str(source), base=Path.cwd())
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise DataError(f"{source} is a folder; name its files: load_data({{'train': '{source}/train.csv', 'dev': '{source}/dev.csv'}})")
+    near = get_close_matches(path.name, [other.name for other in path.parent.glob("*")] if path.parent.is_dir() else [], n=1)
+    hint = f" Did you mean {str(path.with_name(near[0]))!r}?" if near else ""
+    if re.fullmatch(r"[\w-]+/[\w.-]+", str(source)):
+        hint += f" If it is a data set of the Hugging Face hub, write 'hf://{source}'."
+    raise DataError(f"There is no file {str(source)!r} (looked for {path}).{hint}")
+
+
+def _from_hub(reference: str) -> Any:
+    """A ``datasets`` object of the hub. No code of the data set is executed: ``datasets`` has had no such scripts since 4.0."""
+    found = _HUB.fullmatch(reference)
+    if found is None:
+        raise DataError(f"{reference!r} is not of the form hf://org/name[@revision][:config][#split]")
+    datasets = require("datasets", extra="train", purpose=f"Reading {reference}")
+    try:
+        with _obeying_offline(datasets.config):
+            return datasets.load_dataset(found["id"], found["config"], split=found["split"], revision=found["revision"])
+    except ConnectionError as wrong:
+        if paths.offline():
+            raise OfflineError(
+                f"{reference} is not in the local cache, and NLPHUB_OFFLINE is set. Unset it once to download it."
+            ) from wrong
+        raise FetchError(f"{reference} cannot be fetched: {wrong}") from wrong
+    except (ValueError, OSError, RuntimeError, datasets.exceptions.DatasetsError) as wrong:  # no such id, config or split; bad files
+        raise DataError(f"{reference} cannot be read: {wrong}") from wrong
+
+
+@contextmanager
+def _obeying_offline(config: Any) -> Iterator[None]:
+    """``datasets`` reads its own switch once, at import; ours holds at every call."""
+    before = config.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = before or paths.offline()
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before
+
+
+def _with_split(parts: Mapping[str, Examples], split: Mapping[str, float], seed: int) -> dict[str, Examples]:
+    if "train" not in parts:
+        raise DataError(f"split={dict(split)!r} cuts parts off 'train', and there is only: {', '.join(parts)}")
+    if both := [name for name in split if name in parts]:
+        raise DataError(f"{both[0]!r} is both given and to be cut off 'train'; keep one")
+    others = {name: part for name, part in parts.items() if name != "train"}
+    return {**split_off(parts["train"], split, seed=seed), **others}

@@ -1,0 +1,92 @@
+"""lock.json of a module in the store: what was installed, the digests that this pins, and the stamp of each verified file."""
+
+import json
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from nlphub.errors import StoreError
+from nlphub.files import publish_json
+from nlphub.hub.cards import FileEntry
+from nlphub.hub.names import check_path, check_source
+
+NAME = "lock.json"
+_MAX_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """One file as it was installed.
+
+    Attributes:
+        entry: with its size, digest and the source that gave it.
+        stamp: size, modification time (ns) and inode at that time.
+    """
+
+    entry: FileEntry
+    stamp: tuple[int, int, int]
+
+
+Lock = Mapping[str, Locked]  # by path
+
+
+def read(folder: Path) -> Lock | None:
+    """The lock of a folder, ``None`` if there is none: an installation that never came to its end.
+
+    Raises:
+        StoreError: it cannot be read, or is not what this file writes.
+    """
+    try:
+        with (folder / NAME).open("rb") as stream:
+            files = json.loads(stream.read(_MAX_BYTES))["files"]
+        return {path: _locked(path, facts) for path, facts in files.items()}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as damage:
+        name, version = folder.parent.name, folder.name
+        raise StoreError(
+            f"{folder / NAME} is damaged ({damage}). Run: nlphub remove {name} --version {version} && nlphub install {name} --version {version}"
+        ) from damage
+
+
+def write(folder: Path, entries: Iterable[FileEntry]) -> None:
+    """Publish the lock of verified files."""
+    files = {entry.path: _facts(entry, folder / entry.path) for entry in entries}
+    publish_json(folder / NAME, {"name": folder.parent.name, "version": folder.name, "files": files})
+
+
+def pinned(files: Sequence[FileEntry], lock: Lock) -> list[FileEntry]:
+    """The files of a card; what the registry does not know of them is taken from the first installation."""
+    return [_pinned(entry, lock[entry.path].entry) if entry.path in lock and entry.sha256 is None else entry for entry in files]
+
+
+def is_unchanged(path: Path, entry: FileEntry, lock: Lock) -> bool:
+    """Whether a file is the one that was verified to be ``entry``, judged by its stamp."""
+    known = lock.get(entry.path)
+    with suppress(OSError):
+        return known is not None and known.entry.sha256 == entry.sha256 and stamp(path) == known.stamp
+    return False
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Size, modification time (ns) and inode of a regular file; of anything else what no lock holds."""
+    status = path.lstat()
+    return (status.st_size, status.st_mtime_ns, status.st_ino) if stat.S_ISREG(status.st_mode) else (-1, -1, -1)
+
+
+def _facts(entry: FileEntry, path: Path) -> dict[str, object]:
+    return asdict(entry) | {"stamp": stamp(path)}
+
+
+def _locked(path: str, facts: Mapping[str, object]) -> Locked:
+    size, digest, sources, marks = facts["bytes"], facts["sha256"], facts["sources"], facts["stamp"]
+    if not isinstance(size, int) or not isinstance(digest, str) or not isinstance(sources, list) or not isinstance(marks, list):
+        raise ValueError(f"{path}: a value of the wrong type")
+    length, modified, inode = (int(mark) for mark in marks)
+    return Locked(FileEntry(check_path(path), size, digest, tuple(map(check_source, sources))), (length, modified, inode))
+
+
+def _pinned(entry: FileEntry, pin: FileEntry) -> FileEntry:
+    return replace(entry, sha256=pin.sha256, bytes=pin.bytes if entry.bytes is None else entry.bytes)

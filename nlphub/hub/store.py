@@ -1,0 +1,292 @@
+"""The local store: ``NLPHUB_HOME/modules/<name>/<version>/`` holds a module's files and lock.json, which says that they are all right.
+
+lock.json is written last, so a folder without it is no module, whatever killed the installation; the files that are right are kept and
+the next installation goes on from there. Each file is moved into place whole, so two processes that install the same module do each
+other no harm; the lock only saves the second one's work. Later loads compare size, time and inode of each file with those of lock.json
+instead of hashing it again; :func:`verify` always hashes. ``bundle:`` files are copied too: a module's folder is complete.
+
+A mirror (``NLPHUB_MIRRORS``) is any web server or shared folder over somebody's ``modules`` folder: ``<mirror>/<name>/<version>/<path>``.
+"""
+
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nlphub import paths
+from nlphub.errors import DigestError, InputError, StoreError, UnknownNameError
+from nlphub.files import locked, require_space, sha256
+from nlphub.hub import lockfile, private
+from nlphub.hub.cards import Card, FileEntry
+from nlphub.hub.fetch import PATIENCE, Progress, fetch, refuse_offline
+from nlphub.hub.names import check_name, check_source, check_version, is_remote, normal
+from nlphub.hub.registry import load_registry
+from nlphub.hub.transport import Patience
+
+log = logging.getLogger(__name__)
+
+_WAIT = 3600.0  # seconds that a second process waits for the first one's download
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A module in the store.
+
+    Attributes:
+        name: of the module.
+        version: of the module.
+        files: as they were installed, every size and digest known; empty when lock.json is damaged.
+    """
+
+    name: str
+    version: str
+    files: tuple[FileEntry, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of all files."""
+        return sum(entry.bytes or 0 for entry in self.files)
+
+
+def folder(card: Card | Installed) -> Path:
+    """Where a module is or would be."""
+    return _root() / card.name / card.version
+
+
+def install(card: Card, *, rehash: bool = False, progress: Progress | None = None, patience: Patience = PATIENCE) -> Path:
+    """Make sure that a module is in the store, complete and verified; no network is touched when it is there.
+
+    Args:
+        card: of the registry.
+        rehash: hash the files that are there again instead of trusting their stamps.
+        progress: called with (bytes done, bytes in all) of what has to be fetched.
+        patience: time-outs and retries.
+
+    Returns:
+        The module's folder.
+
+    Raises:
+        FetchError: a file cannot be had, or not as the registry (or the first installation) promises it.
+        StoreError: the store cannot be used.
+    """
+    place = folder(card)
+    if not _is_complete(card, place, rehash=rehash):
+        private.make(place)
+        with _alone(card.name, card.version):
+            if not _is_complete(card, place, rehash=rehash):
+                _complete(card, place, progress, patience)
+    return place
+
+
+def installed() -> list[Installed]:
+    """What the store holds, sorted by name; unfinished installations are not among them."""
+    return [
+        Installed(place.parent.name, place.name, _files_of(place)) for place in _version_folders() if (place / lockfile.NAME).is_file()
+    ]
+
+
+def verify(card: Card | Installed) -> list[str]:
+    """Hash every file of a module, and those that ship with this installation of nlphub for it. Returns what is wrong."""
+    place = folder(card)
+    try:
+        lock = _read(place)
+    except StoreError as damage:
+        return [str(damage)]
+    if lock is None:
+        return [f"is not installed; run: nlphub install {card.name} --version {card.version}"]
+    wanted = lockfile.pinned(card.files, lock)
+    known = {entry.path for entry in wanted} | {lockfile.NAME}
+    return [
+        *(problem for entry in wanted if (problem := _problem(place / entry.path, entry))),
+        *(f"{path}: is no file of this module; nothing reads it, delete it" for path in _files_in(place) if path not in known),
+        *(problem for entry in card.files for problem in _bundle_problems(entry)),
+    ]
+
+
+def remove(name: str, version: str | None = None) -> int:
+    """Delete a module from the store, finished or not, and the digests that its lock.json pins.
+
+    Args:
+        name: a name or alias.
+        version: exactly one version; default is all that there are.
+
+    Returns:
+        How many bytes that freed.
+
+    Raises:
+        UnknownNameError: there is no such module in the store.
+    """
+    name = _stored_name(name)
+    places = [place for place in _version_folders() if place.parent.name == name and version in (None, place.name)]
+    if not places:
+        wanted = name if version is None else f"{name} {version}"
+        raise UnknownNameError(f"{wanted} is not installed in {_root()}; `nlphub list` marks what is")
+    freed = 0
+    for place in places:
+        private.check(place)
+        with _alone(name, place.name):
+            freed += _delete(place)
+    with suppress(OSError):  # not empty: another version has come meanwhile
+        (_root() / name).rmdir()
+    return freed
+
+
+def _root() -> Path:
+    return paths.home() / "modules"
+
+
+def _alone(name: str, version: str) -> AbstractContextManager[None]:
+    private.make(paths.home() / "locks")
+    return locked(paths.home() / "locks" / f"{name}-{version}.lock", timeout=_WAIT)
+
+
+def _read(place: Path) -> lockfile.Lock | None:
+    if not place.exists():
+        return None
+    private.check(place)
+    return lockfile.read(place)
+
+
+def _is_complete(card: Card, place: Path, *, rehash: bool) -> bool:
+    """Whether all files are there as promised. Stamps that have changed without harm (a copied store) are renewed where possible."""
+    lock = _read(place)
+    if lock is None:
+        return False
+    wanted = lockfile.pinned(card.files, lock)
+    if not rehash and all(lockfile.is_unchanged(place / entry.path, entry, lock) for entry in wanted):
+        return True
+    if any(_problem(place / entry.path, entry) for entry in wanted):
+        return False
+    with suppress(OSError):  # a store that is shared read-only
+        lockfile.write(place, [lock[entry.path].entry if entry.path in lock else entry for entry in wanted])
+    return True
+
+
+def _complete(card: Card, place: Path, progress: Progress | None, patience: Patience) -> None:
+    """Fetch what is missing or wrong, then write lock.json."""
+    lock = lockfile.read(place) or {}
+    entries = {entry.path: entry for entry in lockfile.pinned(card.files, lock)}
+    missing = [replace(entry, sources=_with_mirrors(card, entry)) for entry in entries.values() if _problem(place / entry.path, entry)]
+    title, total = f"{card.name} {card.version}", sum(entry.bytes or 0 for entry in missing)
+    refuse_offline(missing, place, label=title)
+    require_space(place, total)
+    done = 0
+    for entry in missing:
+        private.make((place / entry.path).parent)
+        with _explained_pin(card, entry):
+            meter = _shifted(progress, done, total) if progress else None
+            entries[entry.path] = fetch(entry, place / entry.path, label=title, progress=meter, patience=patience)
+        done += entries[entry.path].bytes or 0
+    lockfile.write(place, entries.values())
+    log.info("%s is installed in %s", title, place)
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    """Progress of one file as progress of all; sizes that only the server knows are added as they become known."""
+    return lambda done, size: progress(before + done, max(total, before + (size or 0)))
+
+
+@contextmanager
+def _explained_pin(card: Card, entry: FileEntry) -> Iterator[None]:
+    """Say where a digest comes from that the registry does not promise."""
+    try:
+        yield
+    except DigestError as wrong:
+        if all(known.sha256 for known in card.files if known.path == entry.path):
+            raise
+        raise DigestError(
+            f"{wrong}\nThe registry knows no digest of {entry.path}; the first installation pinned it. If you trust the new bytes: "
+            f"nlphub remove {card.name} --version {card.version}, then install again."
+        ) from wrong
+
+
+def _with_mirrors(card: Card, entry: FileEntry) -> tuple[str, ...]:
+    """The sources with this file's place on each mirror before the first source that needs a network."""
+    first = next((number for number, source in enumerate(entry.sources) if is_remote(source)), len(entry.sources))
+    bases = map(_mirror, paths.mirrors()) if first < len(entry.sources) else ()
+    mirrored = (f"{base}/{card.name}/{card.version}/{entry.path}" for base in bases)
+    return (*entry.sources[:first], *mirrored, *entry.sources[first:])
+
+
+def _mirror(base: str) -> str:
+    try:
+        if not base.startswith(("http://", "https://", "file:///")):
+            raise ValueError("a mirror starts with http://, https:// or file:///")
+        return check_source(base).rstrip("/")
+    except ValueError as wrong:
+        raise InputError(f"NLPHUB_MIRRORS has {base!r}: {wrong}") from wrong
+
+
+def _problem(path: Path, entry: FileEntry) -> str | None:
+    """What is wrong with a file, by its bytes."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            return f"{entry.path}: is no regular file"
+        if entry.bytes not in (None, status.st_size):
+            return f"{entry.path}: has {status.st_size:,} bytes, and should have {entry.bytes:,}"
+        found = sha256(path)
+    except FileNotFoundError:
+        return f"{entry.path}: is missing"
+    except OSError as failure:
+        return f"{entry.path}: cannot be read: {failure.strerror}"
+    if entry.sha256 is None:
+        return f"{entry.path}: neither the registry nor lock.json knows its digest"
+    return None if found == entry.sha256 else f"{entry.path}: has sha256 {found}, and should have {entry.sha256}"
+
+
+def _bundle_problems(entry: FileEntry) -> Iterator[str]:
+    for source in entry.sources:
+        if source.startswith("bundle:") and entry.sha256:
+            problem = _problem(paths.resolve(source, base=paths.bundle()), entry)
+            if problem:
+                yield f"{source}: this installation of nlphub is damaged, reinstall it: {problem}"
+
+
+def _files_of(place: Path) -> tuple[FileEntry, ...]:
+    with suppress(StoreError):
+        return tuple(locked.entry for locked in (_read(place) or {}).values())
+    return ()
+
+
+def _files_in(place: Path) -> Iterator[str]:
+    """All that lies in a module's folder, links and hidden things too, but not the rests of interrupted downloads."""
+    for top, folders, names in os.walk(place):
+        for name in (*names, *(name for name in folders if (Path(top) / name).is_symlink())):
+            if not (name.startswith(".") and name.endswith(".part")):
+                yield (Path(top) / name).relative_to(place).as_posix()
+
+
+def _version_folders() -> list[Path]:
+    """The folders ``<name>/<version>`` of the store, sorted."""
+    return [place for place in sorted(_root().glob("*/*")) if _is_ours(check_name, place.parent.name) and _is_ours(check_version, place.name)]
+
+
+def _is_ours(check: Callable[[str], str], name: str) -> bool:
+    with suppress(ValueError):
+        return bool(check(name))
+    return False
+
+
+def _stored_name(name: str) -> str:
+    """The name under which the store has what the registry calls ``name``; also of modules that no registry knows any more."""
+    try:
+        return load_registry().find(name).name
+    except UnknownNameError:
+        return normal(name)
+
+
+def _delete(place: Path) -> int:
+    """First the lock, so that a half deleted module is none; then all at once out of sight; then file by file."""
+    freed = sum(path.lstat().st_size for path in place.rglob("*") if not path.is_dir() or path.is_symlink())
+    (place / lockfile.NAME).unlink(missing_ok=True)
+    grave = Path(tempfile.mkdtemp(prefix=f".{place.name}~", suffix=".old", dir=place.parent))
+    place.replace(grave / place.name)
+    for old in place.parent.glob(".*~*.old"):  # those of killed removals too
+        shutil.rmtree(old, ignore_errors=True)
+    return freed

@@ -1,0 +1,201 @@
+"""The slow obvious definition of every kernel, and of dropout: what all other routes are tested against.
+
+Notation: ``t`` tokens of all sequences together, ``n`` tokens of one sequence, ``d`` width, ``h`` heads, ``k`` width of a head.
+
+Dropout here is not a stream of random numbers but a hash of the place: (seed, layer, site, example, position, column). A mask therefore
+follows its example wherever the packing puts it: batch order, batch mates and accumulation do not change a training step.
+"""
+
+import enum
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nlphub.data.batching import Packed
+from nlphub.kernels.layout import Layout
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}  # gelu is the erf form, as in BERT and ERNIE
+
+Word = TypeVar("Word", int, Tensor)
+
+_MASK = 0xFFFFFFFF
+_HEAD_SHIFT = 16  # the column of an attention probability is head << 16 | key position: independent of the batch's longest sequence
+
+
+class Site(enum.IntEnum):
+    """The places of a layer where dropout acts."""
+
+    EMBEDDINGS = 0
+    ATTENTION = 1
+    ATTENTION_OUTPUT = 2
+    FEED_FORWARD_OUTPUT = 3
+    HEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What makes one training step random: a seed of up to 63 bits. The probabilities are the model's."""
+
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dropout:
+    """Dropout of one site, for given rows.
+
+    Attributes:
+        probability: of a zero; what is kept is scaled by ``1 / (1 - probability)``.
+        keys: ``(rows,)`` int32 hash of (seed, layer, site, example, position) of each row.
+    """
+
+    probability: float
+    keys: Tensor
+
+    @property
+    def scale(self) -> float:
+        """The factor of what is kept."""
+        return 1.0 / (1.0 - self.probability)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """The dropout of one step for the rows of one batch.
+
+    Attributes:
+        seed: of the step.
+        examples: ``(rows,)`` number of each row's example in its data set.
+        positions: ``(rows,)`` position of each row in its example.
+    """
+
+    seed: int
+    examples: Tensor
+    positions: Tensor
+
+    @classmethod
+    def of(cls, noise: Noise | None, packed: Packed[Tensor]) -> "Draws | None":
+        """For all rows of a batch; nothing without noise."""
+        if noise is None:
+            return None
+        sequence = (packed.positions == 0).cumsum(0) - 1
+        return cls(noise.seed, packed.examples[sequence], packed.positions)
+
+    def take(self, rows: Tensor) -> "Draws":
+        """For some of the rows."""
+        return Draws(self.seed, self.examples[rows], self.positions[rows])
+
+    def dropout(self, probability: float, *, layer: int, site: Site) -> Dropout | None:
+        """The dropout of one site; nothing when its probability is 0."""
+        if probability == 0.0:
+            return None
+        return Dropout(probability, row_keys(self.seed, layer, site, self.examples, self.positions))
+
+
+def row_keys(seed: int, layer: int, site: int, examples: Tensor, positions: Tensor) -> Tensor:
+    """``(rows,)`` int32 keys: the expensive, well mixed part of the hash, once for each row."""
+    word = 0
+    for part in (seed & _MASK, seed >> 32, layer, site):
+        word = _mix(word ^ part)
+    return _to_int32(_mix(_mix(examples.long() ^ word) ^ positions.long()))
+
+
+def column_keys(columns: Tensor) -> Tensor:
+    """int32 keys of column numbers, of the same shape."""
+    return _to_int32(_mix(columns.long() + 0x9E3779B9))  # an offset, since _mix(0) is 0
+
+
+def attention_columns(heads: int, length: int, device: torch.device) -> Tensor:
+    """``(h, n)`` int32 keys of the attention probabilities of every head and key position."""
+    head = torch.arange(heads, device=device)[:, None] << _HEAD_SHIFT
+    return column_keys(head | torch.arange(length, device=device))
+
+
+def keep(rows: Tensor, columns: Tensor, probability: float) -> Tensor:
+    """Which values stay: bool of the broadcast shape of the two int32 key tensors.
+
+    Two multiplications with a shift between them (the inner steps of C. Wellons' ``lowbias32``) in wrapping 32-bit arithmetic; the
+    result is compared as a signed number. The shift is arithmetic: that costs one bit of 32 and saves a pass.
+    """
+    word = rows ^ columns
+    word *= _signed(0x7FEB352D)
+    word ^= word >> 15
+    word *= _signed(0x846CA68B)
+    return word >= round(probability * 2**32) - 2**31
+
+
+def dropout(x: Tensor, dropped: Dropout | None) -> Tensor:
+    """``x`` ``(rows, d)`` with values zeroed and the others scaled; ``x`` itself without dropout."""
+    if dropped is None:
+        return x
+    columns = column_keys(torch.arange(x.shape[1], device=x.device))
+    stays = keep(dropped.keys[:, None], columns, dropped.probability)
+    return x * (stays.to(x.dtype).mul_(dropped.scale))
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, heads: int, dropped: Dropout | None = None) -> Tensor:
+    """Every query attends to the keys of its own sequence (Vaswani et al., 2017), one sequence after the other.
+
+    Args:
+        q: ``(t, d)``, or ``(b, d)`` for one query a sequence.
+        k, v: ``(t, d)``.
+        layout: of the batch.
+        heads: h, which divides d.
+        dropped: dropout of the probabilities; ``keys`` follow the rows of ``q``.
+
+    Returns:
+        Of the shape of ``q``.
+    """
+    outputs, single = [], q.shape[0] != k.shape[0]
+    for run in layout.runs:
+        for i in range(run.count):
+            first = run.row + i * run.length
+            keys = slice(first, first + run.length)
+            queries = slice(run.sequence + i, run.sequence + i + 1) if single else keys
+            outputs.append(_attend(q[queries], k[keys], v[keys], heads, dropped and Dropout(dropped.probability, dropped.keys[queries])))
+    return torch.cat(outputs)
+
+
+def add_norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, *, eps: float, dropped: Dropout | None = None) -> Tensor:
+    """LayerNorm of ``residual + dropout(x)``: the seam after attention and feed-forward of a post-norm layer. All ``(rows, d)``."""
+    summed = residual + dropout(x, dropped)
+    centred = summed - summed.mean(-1, keepdim=True)
+    variance = (centred * centred).mean(-1, keepdim=True)
+    return centred / torch.sqrt(variance + eps) * weight + bias
+
+
+def bias_gelu(x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
+    """``activation(x + bias)``; ``gelu`` is x times the normal distribution function of x (Hendrycks and Gimpel, 2016)."""
+    summed = x + bias
+    if activation == "relu":
+        return torch.where(summed > 0, summed, 0.0)
+    return summed * 0.5 * (1.0 + torch.erf(summed / math.sqrt(2.0)))
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, dropped: Dropout | None) -> Tensor:
+    q, k, v = (part.view(len(part), heads, -1).transpose(0, 1) for part in (q, k, v))  # (h, n, k)
+    weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(q.shape[-1]), dim=-1)  # (h, queries, n)
+    if dropped is not None:
+        columns = attention_columns(heads, k.shape[1], k.device)
+        stays = keep(dropped.keys[None, :, None], columns[:, None, :], dropped.probability)
+        weights = weights * (stays.to(weights.dtype).mul_(dropped.scale))
+    return (weights @ v).transpose(0, 1).flatten(1)
+
+
+def _mix(word: Word) -> Word:
+    """C. Wellons' ``lowbias32`` (hash-prospector): a bijection of 32 bits, on a number or on the low halves of int64."""
+    word = word & _MASK
+    word = ((word ^ (word >> 16)) * 0x7FEB352D) & _MASK
+    word = ((word ^ (word >> 15)) * 0x846CA68B) & _MASK
+    return word ^ (word >> 16)
+
+
+def _to_int32(word: Tensor) -> Tensor:
+    return (word - ((word >> 31) << 32)).to(torch.int32)  # the same 32 bits, read as a signed number
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 32) if number >> 31 else number

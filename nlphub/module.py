@@ -1,0 +1,307 @@
+"""A module: encoder + head + tokenizer under one name, from raw strings to predictions.
+
+It knows where its parts come from (registry, folder) and how they fit. The mathematics is in :mod:`nlphub.nn`, the training in
+:mod:`nlphub.training`.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nlphub.checkpoints import native
+from nlphub.data.batching import Packed, pack, token_batches
+from nlphub.errors import InputError, UnknownNameError
+from nlphub.export.onnx import ExportReport, export_artefact
+from nlphub.files import publish_folder
+from nlphub.hub import store, zoo
+from nlphub.hub.registry import find_module
+from nlphub.kernels import Noise, explain
+from nlphub.nn.encoder import to_tensors
+from nlphub.nn.heads import Head
+from nlphub.nn.initialise import initialise
+from nlphub.runtime.predictions import Prediction, classify
+from nlphub.text.encoding import Encoded, Ints
+
+log = logging.getLogger(__name__)
+
+_OLD_TASKS = {"sequence_classification": "seq-cls"}  # PaddleHub's deprecated names
+_BATCH_TOKENS = 8192  # tokens of one inference batch: bounds memory and still fills the cores
+
+
+class Module(nn.Module):
+    """A pretrained or fine-tuned module.
+
+    Exactly one of ``name`` and ``directory`` is given.
+
+    Args:
+        name: a name or alias of the registry, e.g. ``"ernie_tiny"``.
+        directory: a folder written by :meth:`save`, the folder of a run, or your own module folder (whose code is then imported).
+        version: ``"0.1.0"`` or conditions such as ``">=0.1,<2"``; default is the newest.
+        task: e.g. ``"seq-cls"``; without one a pretrained module has no head until a Trainer or :meth:`add_head` makes it.
+        labels: the label names, in the order of the logits.
+        num_classes: instead of ``labels``, which are then called "0", "1", ...
+        label_map: PaddleHub's form of ``labels``: number -> name.
+        load_checkpoint: a folder whose weights replace the pretrained ones (PaddleHub's word for it).
+        seed: decides the initial weights of a new head.
+
+    Raises:
+        UnknownNameError: no such module, version or task.
+        InputError: arguments that contradict one another.
+        WeightsError: weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        directory: str | Path | None = None,
+        version: str | None = None,
+        task: str | None = None,
+        labels: Sequence[str] | None = None,
+        num_classes: int | None = None,
+        label_map: Mapping[int, str] | None = None,
+        load_checkpoint: str | Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if (name is None) == (directory is None):
+            raise InputError("Give a module either a name (see `nlphub list`) or a directory: hub.Module(name='ernie_tiny')")
+        folder = store.install(find_module(name, version=version)) if name else _module_folder(Path(str(directory)))
+        self.config: dict[str, Any] = native.load_config(folder)
+        parts = zoo.load(self.config["architecture"])
+        self.encoder = parts.transformer(**self.config["encoder"])
+        self.tokenizer = parts.tokenizer(folder)
+        native.check_tokenizer(self.config, self.tokenizer)
+        self.heads: dict[str, type[Head]] = parts.heads
+        self.head: Head | None = None
+        self.labels: tuple[str, ...] = ()
+        self.trained = False
+        self.seed = seed
+        self._make_head(_task_name(task), _label_names(labels, num_classes, label_map))
+        self._fill(folder)
+        if load_checkpoint is not None:
+            self.load_weights(Path(load_checkpoint))
+        self.eval()
+
+    @property
+    def task(self) -> str | None:
+        """The task of the head, ``None`` without one."""
+        return self.head.task if self.head is not None else None
+
+    @property
+    def task_head(self) -> Head:
+        """The head.
+
+        Raises:
+            InputError: the module has none yet.
+        """
+        if self.head is None:
+            raise InputError(
+                f"{self.config['architecture']} has no task head yet. Fine-tune it with hub.Trainer, or make the head at once: "
+                "hub.Module(name=..., task='seq-cls', labels=[...])"
+            )
+        return self.head
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def add_head(self, task: str, labels: Sequence[str]) -> None:
+        """Give the module a new, untrained head.
+
+        Raises:
+            UnknownNameError: this module has no head for ``task``.
+            InputError: labels that are empty or repeat.
+        """
+        if task not in self.heads:
+            raise UnknownNameError(f"{self.config['architecture']} has no head for task {task!r}; it has {', '.join(sorted(self.heads))}")
+        _check_labels(labels)
+        self.labels = tuple(labels)
+        self.head = self.heads[task](self.encoder.config.width, len(self.labels), dropout=self.encoder.config.dropout)
+        initialise(self.head, seed=self.seed)
+        self.head.to(self.device).attach(self.encoder)
+        self.trained = False
+        self.train(self.training)
+
+    def set_dropout(self, probability: float) -> None:
+        """Change the dropout of encoder and head; it acts in training only."""
+        self.encoder.set_dropout(probability)
+        if self.head is not None:
+            self.head.probability = probability
+
+    def tokenize(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
+        """Ids, types and offsets of a batch, cut to the module's maximum length."""
+        return self.tokenizer.encode(texts, pairs)
+
+    def forward(self, packed: Packed[Tensor], *, noise: Noise | None = None) -> Tensor:
+        """Logits of a packed batch: ``(b, labels)`` for tasks on [CLS] rows, ``(t, labels)`` for tasks on all rows."""
+        head = self.task_head
+        hidden: Tensor = self.encoder(packed, rows=head.rows, noise=noise)
+        logits: Tensor = head(hidden, packed, noise=noise)
+        return logits
+
+    def predict(self, texts: Sequence[str] | Sequence[Sequence[str]], *, top_k: int = 5) -> list[Prediction]:
+        """One :class:`~nlphub.Prediction` for each text, in the caller's order.
+
+        Args:
+            texts: strings, or PaddleHub's lists of one string.
+            top_k: how many labels ``Prediction.top`` holds.
+        """
+        if not self.trained:
+            log.warning("the head of this module is untrained: its predictions mean nothing yet")
+        return classify(self.logits(_strings(texts)), self.labels, top_k=top_k)
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """``(b, labels)`` float32, in the caller's order."""
+        self.task_head  # noqa: B018 - fails early and clearly without one
+        encoded = self.tokenize(texts)
+        out = np.zeros((len(texts), len(self.labels)), np.float32)
+        for rows, packed in self._batches(encoded):
+            out[rows] = self(packed).float().cpu().numpy()
+        return out
+
+    def encode(self, texts: Sequence[str], *, pooling: str = "mean") -> NDArray[np.float32]:
+        """Sentence vectors ``(b, d)`` float32, in the caller's order.
+
+        Args:
+            pooling: ``"mean"`` of all tokens' hidden rows, or the ``"cls"`` row.
+        """
+        if pooling not in ("mean", "cls"):
+            raise InputError(f"pooling={pooling!r} is neither 'mean' nor 'cls'")
+        encoded = self.tokenize(_strings(texts))
+        out = np.zeros((len(encoded), self.encoder.config.width), np.float32)
+        for rows, packed in self._batches(encoded):
+            hidden = self.encoder(packed, rows="all" if pooling == "mean" else "cls")
+            vectors = torch.segment_reduce(hidden, "mean", lengths=packed.lengths) if pooling == "mean" else hidden
+            out[rows] = vectors.float().cpu().numpy()
+        return out
+
+    def get_tokenizer(self) -> Any:
+        """PaddleHub's name for ``module.tokenizer``."""
+        return self.tokenizer
+
+    def save(self, folder: str | Path) -> None:
+        """Write weights, configuration, labels and tokenizer as a folder that ``hub.Module(directory=...)`` opens; all or nothing."""
+        with publish_folder(Path(folder).absolute()) as temporary:
+            self.write(temporary)
+
+    def write(self, folder: Path) -> None:
+        """Write the same files into an existing folder that the caller publishes."""
+        native.save_checkpoint(folder, encoder=self.encoder, head=self.head, tokenizer=self.tokenizer, config=self._facts())
+
+    def load_weights(self, folder: Path) -> None:
+        """Replace all weights by those of a saved module of the same shape.
+
+        Raises:
+            WeightsError: they do not fit; the message names every missing and extra tensor.
+        """
+        native.load_weights(folder, encoder=self.encoder, head=self.head)
+        self.trained = self.head is not None
+
+    def export(self, folder: str | Path) -> ExportReport:
+        """Write an artefact: ONNX, tokenizer and labels, with the parity measured against this module written down.
+
+        Raises:
+            ExportError: the exported graph does not agree with the module; nothing is left behind.
+        """
+        return export_artefact(
+            Path(folder), encoder=self.encoder, head=self.task_head, tokenizer=self.tokenizer, labels=self.labels, card=self._facts()
+        )
+
+    def extra_repr(self) -> str:
+        """The first lines of ``print(module)``."""
+        size = sum(parameter.numel() for parameter in self.parameters())
+        return f"{self.config['architecture']}, task {self.task}, {size:,} parameters on {self.device}\n{explain()}"
+
+    def _batches(self, encoded: Encoded) -> Iterator[tuple[Ints, Packed[Tensor]]]:
+        with torch.inference_mode():
+            for rows in token_batches(encoded.lengths, max_tokens=_BATCH_TOKENS):
+                yield rows, to_tensors(pack(encoded, rows), self.device)
+
+    def _facts(self) -> dict[str, Any]:
+        return {**self.config, "task": self.task, "labels": list(self.labels)}
+
+    def _make_head(self, task: str | None, labels: Sequence[str] | None) -> None:
+        """The head that the caller asks for, or else the one that the folder holds."""
+        saved = self.config.get("task")
+        if task is None and labels is not None and saved is None:
+            raise InputError("labels, num_classes and label_map need a task, e.g. task='seq-cls'")
+        if task or saved:
+            default = self.config.get("labels") if task in (None, saved) else None
+            names = labels if labels is not None else default
+            if names is None:
+                raise InputError(f"task={task!r} needs labels=[...] (or num_classes=n, or label_map={{0: ...}})")
+            self.add_head(task or saved, names)
+
+    def _fill(self, folder: Path) -> None:
+        """Weights from the folder; or, while a module has no trained ones, from its fixed seed."""
+        if native.has_weights(folder):
+            same = self.task == self.config.get("task") and list(self.labels) == self.config.get("labels", [])
+            head = self.head if same else None
+            native.load_weights(folder, encoder=self.encoder, head=head, allow_other_heads=head is None)
+            self.trained = head is not None
+            return
+        log.warning(
+            "%s: no trained weights exist for this version yet. Its weights are RANDOM (made from seed %d): "
+            "fine-tuning works, but nothing was learnt from text before.",
+            self.config["architecture"],
+            self.config["initial_seed"],
+        )
+        initialise(self.encoder, seed=self.config["initial_seed"])
+
+
+def _module_folder(directory: Path) -> Path:
+    """A folder with a config.json: the one that is named, or ``best/`` of a run."""
+    for folder in (directory, directory / "best"):
+        if (folder / "config.json").is_file():
+            if (folder / "transformer.py").is_file():
+                zoo.add_directory(folder)
+            return folder
+    raise InputError(f"{directory} is no module and no run: there is no config.json in it, and none in {directory / 'best'}")
+
+
+def _task_name(task: str | None) -> str | None:
+    if task in _OLD_TASKS:
+        warnings.warn(f"task {task!r} is now called {_OLD_TASKS[task]!r}", DeprecationWarning, stacklevel=3)
+        return _OLD_TASKS[task]
+    return task
+
+
+def _label_names(
+    labels: Sequence[str] | None, num_classes: int | None, label_map: Mapping[int, str] | None
+) -> Sequence[str] | None:
+    if labels is not None and label_map is not None:
+        raise InputError("Give labels or label_map, not both")
+    if label_map is not None:
+        if sorted(label_map) != list(range(len(label_map))):
+            raise InputError(f"label_map must number its labels 0 to {len(label_map) - 1}, and has {sorted(label_map)}")
+        labels = [label_map[number] for number in range(len(label_map))]
+    if labels is None:
+        return None if num_classes is None else [str(number) for number in range(num_classes)]
+    if num_classes is not None and num_classes != len(labels):
+        raise InputError(f"num_classes={num_classes} contradicts the {len(labels)} labels that are given")
+    return labels
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    if isinstance(labels, str) or len(labels) < 2:
+        raise InputError(f"a head needs at least two labels, got {labels!r}")
+    repeated = sorted({str(name) for name in labels if list(labels).count(name) > 1})
+    wrong = [repr(name) for name in labels if not isinstance(name, str) or not name.strip()]
+    if repeated or wrong:
+        raise InputError("labels must be different non-empty strings", [*(f"{name!r} is repeated" for name in repeated), *wrong])
+
+
+def _strings(texts: Sequence[Any]) -> list[str]:
+    """Strings as they are; PaddleHub's ``[["text"], ...]`` unwrapped. The tokenizer judges what is left."""
+    if isinstance(texts, str):
+        raise InputError(f"Give a list of texts, not one string: [{texts[:20]!r}]")
+    return [text[0] if isinstance(text, (list, tuple)) and len(text) == 1 else text for text in texts]

@@ -1,0 +1,95 @@
+"""The numbers of an encoder, checked: what a module's transformer.py states and a checkpoint's config.json carries."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from nlphub.errors import InputError
+from nlphub.kernels import ACTIVATIONS
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """Shape of an ERNIE or BERT encoder: post-norm layers, learned positions.
+
+    Attributes:
+        vocab: entries of the vocabulary.
+        layers: transformer layers.
+        width: d, of every hidden row.
+        heads: of attention; divides ``width``.
+        inner: width of the feed-forward layer.
+        positions: the longest sequence, with [CLS] and [SEP].
+        types: token types.
+        task_types: ERNIE's task types; 0 = no such embedding.
+        task_id: the task type that is always used, below ``task_types``.
+        activation: ``gelu`` (erf form) or ``relu``.
+        dropout: probability at the embeddings and at the end of attention and feed-forward, in training.
+        attention_dropout: probability for attention weights, in training.
+        eps: of every LayerNorm.
+
+    Raises:
+        InputError: numbers that make no encoder; all mistakes at once.
+    """
+
+    vocab: int
+    layers: int
+    width: int
+    heads: int
+    inner: int
+    positions: int = 512
+    types: int = 2
+    task_types: int = 0
+    task_id: int = 0
+    activation: str = "gelu"
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if problems := list(_problems(self)):
+            raise InputError("These numbers make no encoder:", problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in config.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, numbers: Mapping[str, Any]) -> "EncoderConfig":
+        """The config that :meth:`to_dict` gave.
+
+        Raises:
+            InputError: a key is missing or unknown, or a number is wrong.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = [f"{name!r} is unknown; known are {', '.join(sorted(known))}" for name in numbers if name not in known]
+        missing = [f"{name!r} is missing" for name in ("vocab", "layers", "width", "heads", "inner") if name not in numbers]
+        if unknown or missing:
+            raise InputError("This is no encoder config:", [*unknown, *missing])
+        return cls(**numbers)
+
+
+def _problems(config: EncoderConfig) -> Iterator[str]:
+    sizes = ("vocab", "layers", "width", "heads", "inner", "positions", "types")
+    wrong = [name for name in sizes if not _is_int(getattr(config, name)) or getattr(config, name) < 1]
+    yield from (f"{name}={getattr(config, name)!r} must be a whole number of at least 1" for name in wrong)
+    if not wrong and config.width % config.heads:
+        yield f"width={config.width} must be a multiple of heads={config.heads}"
+    if not _is_int(config.task_types) or config.task_types < 0:
+        yield f"task_types={config.task_types!r} must be a whole number, 0 for none"
+    elif not _is_int(config.task_id) or not 0 <= config.task_id < max(1, config.task_types):
+        yield f"task_id={config.task_id!r} must be at least 0 and below task_types={config.task_types}"
+    if config.activation not in ACTIVATIONS:
+        yield f"activation={config.activation!r} must be one of {', '.join(sorted(ACTIVATIONS))}"
+    for name in ("dropout", "attention_dropout"):
+        if not _is_number(getattr(config, name)) or not 0 <= getattr(config, name) < 1:
+            yield f"{name}={getattr(config, name)!r} must be at least 0 and below 1"
+    if not _is_number(config.eps) or not 0 < config.eps < 1:
+        yield f"eps={config.eps!r} must be above 0 and below 1"
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,99 @@
+"""The ERNIE transformer on packed rows: no padding, no mask.
+
+Notation: ``t`` tokens of all sequences together, ``b`` sequences, ``d`` width, ``h`` heads.
+"""
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nlphub import kernels
+from nlphub.data.batching import Packed
+from nlphub.kernels import Draws, Layout, Noise, Site
+from nlphub.nn.config import EncoderConfig
+from nlphub.nn.embeddings import Embeddings
+
+__all__ = ["Block", "Encoder", "EncoderConfig", "Rows", "to_tensors"]
+
+Rows = Literal["all", "cls"]
+
+
+class Encoder(nn.Module):
+    """Embeddings and a stack of post-norm layers (Vaswani et al., 2017; Devlin et al., 2019; Sun et al., 2020)."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = Embeddings(config)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+
+    def forward(self, packed: Packed[Tensor], *, rows: Rows = "all", noise: Noise | None = None) -> Tensor:
+        """Hidden rows ``(t, d)``, or ``(b, d)`` for ``rows="cls"``.
+
+        Args:
+            packed: from :func:`to_tensors`.
+            rows: ``cls``: the last layer computes keys and values of all rows, and the rest only for ``packed.cls_rows``. The result
+                equals those rows of ``all``, at about a quarter less work for a short stack.
+            noise: of a training step; without it there is no dropout, whatever ``train()`` says.
+        """
+        layout, draws = Layout.of(packed), Draws.of(noise, packed)
+        hidden: Tensor = self.embeddings(packed, draws=draws)
+        for number, block in enumerate(self.blocks, start=1):
+            last = number == len(self.blocks)
+            hidden = block(hidden, layout, draws=draws, only=packed.cls_rows if last and rows == "cls" else None)
+        return hidden
+
+    def set_dropout(self, probability: float) -> None:
+        """Change the probability at every site, attention included. Weights stay as they are."""
+        config = replace(self.config, dropout=probability, attention_dropout=probability)
+        for part in (self, self.embeddings, *self.blocks):
+            part.config = config
+
+
+class Block(nn.Module):
+    """One layer: attention, add and norm, feed-forward, add and norm."""
+
+    def __init__(self, config: EncoderConfig, layer: int) -> None:
+        super().__init__()
+        self.config, self.layer = config, layer
+        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+        self.norm1 = nn.LayerNorm(config.width, eps=config.eps)
+        self.up = nn.Linear(config.width, config.inner)
+        self.down = nn.Linear(config.inner, config.width)
+        self.norm2 = nn.LayerNorm(config.width, eps=config.eps)
+
+    def forward(self, hidden: Tensor, layout: Layout, *, draws: Draws | None = None, only: Tensor | None = None) -> Tensor:
+        """``(t, d)`` to ``(t, d)``, or to ``(b, d)`` where ``only`` names one row of each sequence."""
+        q, k, v = self._project(hidden, only)
+        if only is not None:
+            hidden, draws = hidden[only], draws.take(only) if draws else None
+        mixed = kernels.attention(q, k, v, layout, heads=self.config.heads, dropped=self._dropped(draws, Site.ATTENTION))
+        hidden = self._add_norm(self.out(mixed), hidden, self.norm1, self._dropped(draws, Site.ATTENTION_OUTPUT))
+        inner = kernels.bias_gelu(F.linear(hidden, self.up.weight), self.up.bias, activation=self.config.activation)
+        return self._add_norm(self.down(inner), hidden, self.norm2, self._dropped(draws, Site.FEED_FORWARD_OUTPUT))
+
+    def _project(self, hidden: Tensor, only: Tensor | None) -> tuple[Tensor, ...]:
+        """Queries, keys and values, of one matrix product where queries are wanted for all rows."""
+        weight, bias, width = self.qkv.weight, self.qkv.bias, self.config.width
+        if only is None:
+            return F.linear(hidden, weight, bias).chunk(3, dim=1)
+        return F.linear(hidden[only], weight[:width], bias[:width]), *F.linear(hidden, weight[width:], bias[width:]).chunk(2, dim=1)
+
+    def _dropped(self, draws: Draws | None, site: Site) -> kernels.Dropout | None:
+        probability = self.config.attention_dropout if site == Site.ATTENTION else self.config.dropout
+        return draws.dropout(probability, layer=self.layer, site=site) if draws else None
+
+    @staticmethod
+    def _add_norm(x: Tensor, residual: Tensor, norm: nn.LayerNorm, dropped: kernels.Dropout | None) -> Tensor:
+        return kernels.add_norm(x, residual, norm.weight, norm.bias, eps=norm.eps, dropped=dropped)
+
+
+def to_tensors(packed: Packed[np.ndarray[Any, Any]], device: str | torch.device = "cpu") -> Packed[Tensor]:
+    """The batch as tensors on ``device``, but ``lengths`` on the host: they decide which calls are made, which should not wait."""
+    tensors = packed.map(torch.from_numpy)
+    return tensors.map(lambda tensor: tensor if tensor is tensors.lengths else tensor.to(device))

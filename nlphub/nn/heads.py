@@ -1,0 +1,111 @@
+"""Task layers: hidden rows in, logits and losses out. A head knows no text and no label names.
+
+Notation: ``b`` sequences, ``r`` rows that a task asks about, ``d`` width.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nlphub import kernels
+from nlphub.data.batching import Packed
+from nlphub.kernels import ACTIVATIONS, Draws, Dropout, Noise, Site
+from nlphub.nn.encoder import Encoder, Rows
+
+
+class Head(nn.Module):
+    """Base of all heads.
+
+    Args:
+        width: d of the encoder.
+        labels: number of logits.
+        dropout: probability before the last layer, in training.
+    """
+
+    task: ClassVar[str]
+    rows: ClassVar[Rows]
+
+    def __init__(self, width: int, labels: int, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.width, self.labels, self.probability = width, labels, dropout
+
+    def attach(self, encoder: Encoder) -> None:
+        """Called once when the head meets its encoder, for heads that share weights with it."""
+
+    def forward(self, hidden: Tensor, packed: Packed[Tensor] | None = None, *, noise: Noise | None = None) -> Tensor:
+        """Logits of hidden rows.
+
+        Args:
+            hidden: ``(b, d)`` or ``(t, d)``, as :attr:`rows` asks of the encoder.
+            packed: the batch; needed with ``noise``, since dropout masks follow the examples.
+            noise: of a training step.
+        """
+        raise NotImplementedError
+
+    def loss(self, logits: Tensor, targets: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy of each row, ``(rows,)`` float32 whatever the dtype of the logits.
+
+        Args:
+            logits: ``(rows, labels)``.
+            targets: ``(rows,)`` int64 numbers of the right labels.
+            class_weights: ``(labels,)`` factors of the losses.
+            label_smoothing: share of the target that is spread over all labels (Szegedy et al., 2016).
+        """
+        weights = None if class_weights is None else class_weights.to(logits.device, logits.dtype).float()
+        return F.cross_entropy(logits.float(), targets, weight=weights, label_smoothing=label_smoothing, reduction="none")
+
+
+class SequenceHead(Head):
+    """One label for a text or a pair: tanh pooler and classifier on [CLS], as BERT's and ERNIE's (Devlin et al., 2019)."""
+
+    task = "seq-cls"
+    rows = "cls"
+
+    def __init__(self, width: int, labels: int, *, dropout: float = 0.1) -> None:
+        super().__init__(width, labels, dropout=dropout)
+        self.pool = nn.Linear(width, width)
+        self.classifier = nn.Linear(width, labels)
+
+    def forward(self, hidden: Tensor, packed: Packed[Tensor] | None = None, *, noise: Noise | None = None) -> Tensor:
+        """``(b, labels)`` logits of the [CLS] rows ``(b, d)``."""
+        pooled = self.pool(hidden).tanh()
+        if noise is not None:
+            pooled = kernels.dropout(pooled, self._dropped(noise, packed))
+        logits: Tensor = self.classifier(pooled)
+        return logits
+
+    def _dropped(self, noise: Noise, packed: Packed[Tensor] | None) -> Dropout | None:
+        if packed is None:
+            raise TypeError("a head with noise needs the packed batch too: head(hidden, packed, noise=noise)")
+        draws = Draws(noise.seed, packed.examples, packed.positions[packed.cls_rows])
+        return draws.dropout(self.probability, layer=0, site=Site.HEAD)
+
+
+class MaskedLMHead(Head):
+    """The words of masked tokens. The decoder is the encoder's word embedding (Press and Wolf, 2017); ``labels`` is its vocabulary.
+
+    Pass it only the rows of masked tokens: 15 % of the rows make 15 % of the work.
+    """
+
+    task = "mlm"
+    rows = "all"
+
+    def __init__(self, width: int, labels: int, *, dropout: float = 0.0, activation: str = "gelu", eps: float = 1e-5) -> None:
+        super().__init__(width, labels, dropout=dropout)
+        self.activation = activation
+        self.transform = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.bias = nn.Parameter(torch.zeros(labels))
+        self._decoder: tuple[nn.Embedding, ...] = ()  # in a tuple: a module attribute would save and count the embedding twice
+
+    def attach(self, encoder: Encoder) -> None:
+        """Tie the decoder to the encoder's word embedding."""
+        self._decoder = (encoder.embeddings.word,)
+
+    def forward(self, hidden: Tensor, packed: Packed[Tensor] | None = None, *, noise: Noise | None = None) -> Tensor:
+        """``(r, vocab)`` logits of hidden rows ``(r, d)``. There is no dropout here, as in BERT and ERNIE."""
+        if not self._decoder:
+            raise RuntimeError("a masked-LM head shares the word embedding of an encoder: call head.attach(encoder) first")
+        return F.linear(self.norm(ACTIVATIONS[self.activation](self.transform(hidden))), self._decoder[0].weight, self.bias)

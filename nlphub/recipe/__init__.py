@@ -1,0 +1,20 @@
+"""Recipes: one YAML file of values for one run, checked before anything else happens.
+
+``load_recipe("intent", ["train.epochs=3"])`` reads a file (:mod:`nlphub.recipe.safe_yaml`, which executes nothing and is bounded),
+applies the overrides and checks it against the schema (:mod:`nlphub.recipe.schema`); all mistakes are reported at once, with their lines.
+"""
+
+from nlphub.recipe.load import load_recipe, recipe_names, recipe_path
+from nlphub.recipe.schema import DataSettings, ExportSettings, ModuleSettings, Recipe, RunSettings, TrainSettings
+
+__all__ = [
+    "DataSettings",
+    "ExportSettings",
+    "ModuleSettings",
+    "Recipe",
+    "RunSettings",
+    "TrainSettings",
+    "load_recipe",
+    "recipe_names",
+    "recipe_path",
+]

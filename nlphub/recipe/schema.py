@@ -1,0 +1,193 @@
+"""What a recipe may say: every key with its meaning, unit and default. Unknown keys and wrong types are errors."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from nlphub.recipe.safe_yaml import dump
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists, not tuples
+
+
+def _label_keys(value: Any) -> Any:
+    """Labels are strings everywhere; in YAML a label such as 3 reads as a number."""
+    return {str(key) if isinstance(key, int) else key: item for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def _word_or_mapping(value: Any) -> str:
+    return "mapping" if isinstance(value, Mapping) else "word"
+
+
+ClassWeights = Annotated[
+    Annotated[Literal["none", "balanced"], Tag("word")] | Annotated[dict[str, Positive], BeforeValidator(_label_keys), Tag("mapping")],
+    Discriminator(_word_or_mapping),
+]
+
+
+class _Settings(BaseModel):
+    """Frozen values without coercion: ``epochs: "3"`` is an error, not 3."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModuleSettings(_Settings):
+    """Which pretrained module to start from: a ``name`` of the registry or a ``directory``.
+
+    Attributes:
+        name: a name or alias of ``nlphub list``.
+        version: ``"0.1.0"`` or conditions such as ``">=0.1,<2"``; default is the newest.
+        directory: a folder written by ``Module.save`` or by a run, instead of a name.
+    """
+
+    name: Name | None = None
+    version: Name | None = None
+    directory: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.name is None) == (self.directory is None):
+            raise ValueError("give either a name (nlphub list) or a directory")
+        if self.directory is not None and self.version is not None:
+            raise ValueError("a version belongs to a name, not to a directory")
+        return self
+
+
+class DataSettings(_Settings):
+    """Where the examples are and which columns hold them, as in :func:`nlphub.load_data`.
+
+    Attributes:
+        train: a file, ``bundle:...`` or ``hf://org/name#split``.
+        dev: the same for the examples that choose the best weights; or let ``split`` cut them off ``train``.
+        test: the same for the examples that judge the result.
+        text: the column of texts.
+        label: the column of labels.
+        pair: the column of second texts, for tasks over two texts.
+        split: shares of ``train`` to cut off, e.g. ``{dev: 0.1}``, stratified and seeded by ``train.seed``.
+        encoding: of text files; default: found out from the whole file.
+        quotes: whether fields of csv and tsv files may be quoted; ``false`` for files in which ``"`` is a character like any other.
+        max_length: tokens of a sequence, with [CLS] and [SEP]; longer texts are cut. Default: what the tokenizer allows.
+    """
+
+    train: Name
+    dev: Name | None = None
+    test: Name | None = None
+    text: Name = "text"
+    label: Name = "label"
+    pair: Name | None = None
+    split: dict[Name, Share] = {}
+    encoding: Name | None = None
+    quotes: bool = True
+    max_length: Annotated[int, Field(ge=3)] | None = None
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The splits that are given as files or hub ids, by name."""
+        given = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {name: source for name, source in given.items() if source is not None}
+
+    @model_validator(mode="after")
+    def _splits_agree(self) -> Self:
+        for name in self.split:
+            if name not in ("dev", "test"):
+                raise ValueError(f"split can cut off 'dev' and 'test', not {name!r}")
+            if name in self.sources:
+                raise ValueError(f"{name!r} is given both as data.{name} and in data.split; keep one")
+        if sum(self.split.values()) >= 1:
+            raise ValueError(f"the shares in split add up to {sum(self.split.values()):g} and leave nothing to train on")
+        return self
+
+
+class TrainSettings(_Settings):
+    """How to train.
+
+    Attributes:
+        epochs: passes over the training examples.
+        batch_size: examples of one forward and backward pass.
+        learning_rate: the highest rate of AdamW, at the end of the warm-up.
+        weight_decay: decoupled decay of matrices and embeddings; biases and norms have none.
+        layer_decay: factor on the learning rate for each layer further from the head; 1 = the same rate everywhere.
+        warmup: share of all steps in which the rate rises from 0.
+        schedule: how the rate goes down afterwards.
+        clip: largest global norm of the gradients; ``null`` = no clipping.
+        accumulation: batches whose gradients make one step.
+        dropout: of the encoder and the head; ``null`` = the module's own.
+        label_smoothing: share of the target spread over all classes.
+        class_weights: ``none``, ``balanced`` (inverse frequencies, as in scikit-learn) or a weight for each label.
+        patience: evaluations without improvement after which training stops; ``null`` = never.
+        metric: what "better" means on dev.
+        max_tokens: tokens of one forward pass; batches with more are cut and their gradients accumulated.
+        seed: of splits, batches, new weights and dropout.
+        evaluate_every: ``epoch``, or a number of steps.
+    """
+
+    epochs: Count = 10
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-4
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    warmup: Fraction = 0.1
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    clip: Positive | None = 1.0
+    accumulation: Count = 1
+    dropout: Fraction | None = None
+    label_smoothing: Fraction = 0.0
+    class_weights: ClassWeights = "none"
+    patience: Count | None = None
+    metric: Literal["macro_f1", "accuracy"] = "macro_f1"
+    max_tokens: Count = 8192
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    evaluate_every: Literal["epoch"] | Count = "epoch"
+
+
+class RunSettings(_Settings):
+    """Where the run is kept.
+
+    Attributes:
+        folder: for checkpoints, metrics, the resolved recipe and the report; relative to the current folder.
+    """
+
+    folder: Name
+
+
+class ExportSettings(_Settings):
+    """What to export when training is over.
+
+    Attributes:
+        folder: for the artefact, relative to the current folder; ``null`` = no export.
+    """
+
+    folder: Name | None = None
+
+
+class Recipe(_Settings):
+    """All values of one run.
+
+    Attributes:
+        task: what to train, e.g. ``seq-cls``.
+        examples: texts to predict at the end, to show what came out.
+    """
+
+    module: ModuleSettings
+    task: Literal["seq-cls"]
+    data: DataSettings
+    train: TrainSettings = TrainSettings()
+    run: RunSettings
+    export: ExportSettings = ExportSettings()
+    examples: Texts = ()
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, defaults included; :func:`nlphub.load_recipe` reads it back as an equal recipe."""
+        return dump(self.model_dump(mode="json"))
+
+    def digest(self) -> str:
+        """SHA-256 of all values, as 64 hexadecimal digits."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode("ascii")).hexdigest()

@@ -1,0 +1,102 @@
+"""Where a training keeps its best and its last weights: in memory, or in the folder of a run."""
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from nlphub.files import publish_folder, publish_text, recover_folder
+from nlphub.module import Module
+from nlphub.training.state import Progress, has_state, load_state, save_state
+
+
+class Keeper(Protocol):
+    """What the Trainer asks of the place that keeps weights."""
+
+    def log(self, fact: dict[str, object]) -> None:
+        """Keep one line of measurements."""
+
+    def keep_best(self, module: Module) -> None:
+        """Keep the weights of an evaluation that was better than all before."""
+
+    def keep_last(self, module: Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """Keep all that is needed to go on from here."""
+
+    def restore_best(self, module: Module) -> None:
+        """Put the best weights back into the module."""
+
+
+class MemoryKeeper:
+    """Keeps the best weights in memory; nothing is written."""
+
+    def __init__(self) -> None:
+        self._best: dict[str, Tensor] = {}
+
+    def log(self, fact: dict[str, object]) -> None:
+        """Measurements are not kept."""
+
+    def keep_best(self, module: Module) -> None:
+        """Copy the weights."""
+        self._best = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+    def keep_last(self, module: Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """The module itself holds the last weights."""
+
+    def restore_best(self, module: Module) -> None:
+        """Copy the best weights back."""
+        module.load_state_dict(self._best)
+
+
+class RunKeeper:
+    """Keeps ``best/`` (a module folder), ``last/`` (the same with the training state) and ``metrics.jsonl`` in the folder of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._metrics = folder / "metrics.jsonl"
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a training state is here."""
+        return has_state(self.folder / "last")
+
+    def log(self, fact: dict[str, object]) -> None:
+        """Append one line to ``metrics.jsonl``; a line torn by a crash is dropped by :meth:`resume`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._metrics.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(fact, ensure_ascii=False) + "\n")
+
+    def keep_best(self, module: Module) -> None:
+        """Publish ``best/``."""
+        module.save(self.folder / "best")
+
+    def keep_last(self, module: Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """Publish ``last/``."""
+        with publish_folder(self.folder / "last") as temporary:
+            module.write(temporary)
+            save_state(temporary, optimizer=optimizer, progress=progress)
+
+    def restore_best(self, module: Module) -> None:
+        """Load the weights of ``best/``."""
+        module.load_weights(self.folder / "best")
+
+    def resume(self, module: Module, optimizer: torch.optim.Optimizer, *, fingerprint: str) -> Progress:
+        """Load ``last/`` and cut ``metrics.jsonl`` back to its step.
+
+        Raises:
+            StoreError: there is no complete state, or its bytes changed.
+            WeightsError: the state belongs to other settings or other data.
+        """
+        for name in ("best", "last"):
+            recover_folder(self.folder / name)
+        progress = load_state(self.folder / "last", optimizer=optimizer, fingerprint=fingerprint)
+        module.load_weights(self.folder / "last")
+        publish_text(self._metrics, "".join(line + "\n" for line in self._lines() if json.loads(line)["step"] <= progress.step))
+        return progress
+
+    def _lines(self) -> list[str]:
+        if not self._metrics.exists():
+            return []
+        lines = self._metrics.read_text(encoding="utf-8").split("\n")
+        return [line for line in lines[:-1] if line]  # what follows the last newline was torn

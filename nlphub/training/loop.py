@@ -1,0 +1,185 @@
+"""One training as a loop that can be read: packed batches in, one fact for each optimizer step out.
+
+Batches are packed, not padded. ``batch_size`` counts examples; batches with too many tokens are cut into parts whose gradients are
+accumulated, so memory is bounded and hyper-parameters keep their meaning. Nothing here depends on a generator's state: the order of
+examples follows (seed, epoch), the dropout masks (seed, step).
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlphub.data.batching import epoch_batches, micro_batches, pack
+from nlphub.data.examples import Examples
+from nlphub.errors import InputError
+from nlphub.evaluation.metrics import ClassificationMetrics
+from nlphub.kernels import Noise
+from nlphub.module import Module
+from nlphub.nn.encoder import to_tensors
+from nlphub.recipe import TrainSettings
+from nlphub.text.encoding import Ints
+from nlphub.training.optim import schedule, set_rates
+from nlphub.training.state import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step, as a fact.
+
+    Attributes:
+        step: its number, from 1, of ``total``.
+        epoch: passes over the data so far, as a fraction.
+        loss: mean over the examples of the batch.
+        rate: the largest learning rate in force.
+        examples: examples of the batch.
+        tokens: tokens of the batch.
+        seconds: what the step took, without the evaluation.
+        evaluated: whether this step is an evaluation point: checkpoints are made here.
+        evaluation: scores on the dev set at an evaluation point, when there is a dev set.
+        improved: whether they are the best so far.
+        progress: what a checkpoint made now has to know.
+    """
+
+    step: int
+    total: int
+    epoch: float
+    loss: float
+    rate: float
+    examples: int
+    tokens: int
+    seconds: float
+    progress: Progress
+    evaluated: bool = False
+    evaluation: ClassificationMetrics | None = None
+    improved: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """One line of ``metrics.jsonl``."""
+        fact: dict[str, Any] = {"step": self.step, "epoch": round(self.epoch, 4), "loss": self.loss, "rate": self.rate}
+        fact |= {"tokens": self.tokens, "tokens_per_second": round(self.tokens / self.seconds)}
+        if self.evaluation is not None:
+            fact |= {"accuracy": self.evaluation.accuracy, "macro_f1": self.evaluation.macro_f1, "improved": self.improved}
+        return fact
+
+
+class Loop:
+    """A module, an optimizer, settings and tokenised training examples."""
+
+    def __init__(self, module: Module, optimizer: torch.optim.Optimizer, settings: TrainSettings, train: Examples) -> None:
+        self.module, self.optimizer, self.settings = module, optimizer, settings
+        if settings.dropout is not None:
+            module.set_dropout(settings.dropout)
+        self.encoded = module.tokenize(train.texts, train.pairs)
+        self.targets = torch.tensor([module.labels.index(label) for label in train.labels])
+        self.class_weights = class_weights(settings.class_weights, train.labels, module.labels)
+        self.fingerprint = _fingerprint(settings, train, module)
+        self._examples_per_step = settings.batch_size * settings.accumulation
+        self.steps_per_epoch = math.ceil(len(train) / self._examples_per_step)
+        self.total = self.steps_per_epoch * settings.epochs
+
+    def batches(self, *, after: int) -> Iterator[tuple[int, Ints]]:
+        """``(step, examples)`` of every optimizer step that follows step ``after``."""
+        for epoch in range(after // self.steps_per_epoch, self.settings.epochs):
+            order = epoch_batches(self.encoded.lengths, batch_size=self._examples_per_step, seed=self.settings.seed, epoch=epoch)
+            for number, batch in enumerate(order, start=epoch * self.steps_per_epoch + 1):
+                if number > after:
+                    yield number, batch
+
+    def evaluates(self, number: int) -> bool:
+        """Whether step ``number`` is an evaluation point: every so many steps or every epoch, and always the last step."""
+        every = self.steps_per_epoch if self.settings.evaluate_every == "epoch" else self.settings.evaluate_every
+        return number % every == 0 or number == self.total
+
+    def step(self, number: int, batch: Ints, progress: Progress) -> Step:
+        """One optimizer step on the examples ``batch``."""
+        started = time.perf_counter()
+        factor = schedule(number - 1, total=self.total, warmup=self.settings.warmup, shape=self.settings.schedule)
+        rate = set_rates(self.optimizer, factor)
+        loss = self._backward(number, batch)
+        if self.settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.clip)
+        self.optimizer.step()
+        return Step(
+            step=number,
+            total=self.total,
+            epoch=number / self.steps_per_epoch,
+            loss=loss,
+            rate=rate,
+            examples=len(batch),
+            tokens=int(self.encoded.lengths[batch].sum()),
+            seconds=time.perf_counter() - started,
+            evaluated=self.evaluates(number),
+            progress=replace(progress, step=number),
+        )
+
+    def _backward(self, number: int, batch: Ints) -> float:
+        """Gradients of the mean loss over ``batch``, accumulated part by part; returns that loss."""
+        self.module.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.module.device)
+        for part in self._parts(batch):
+            losses = self._losses(part, Noise(seed=_mix(self.settings.seed, number)))
+            share = losses.sum() / len(batch)
+            share.backward()
+            total += share.detach()
+        self.module.eval()
+        return float(total)
+
+    def _parts(self, batch: Ints) -> Iterator[Ints]:
+        for first in range(0, len(batch), self.settings.batch_size):
+            yield from micro_batches(
+                batch[first : first + self.settings.batch_size], self.encoded.lengths, max_tokens=self.settings.max_tokens
+            )
+
+    def _losses(self, part: Ints, noise: Noise) -> Tensor:
+        packed = to_tensors(pack(self.encoded, part), self.module.device)
+        logits = self.module(packed, noise=noise)
+        return self.module.task_head.loss(
+            logits,
+            self.targets[part].to(logits.device),
+            class_weights=self.class_weights,
+            label_smoothing=self.settings.label_smoothing,
+        )
+
+
+def class_weights(wanted: str | Mapping[str, float], labels: Sequence[str], names: Sequence[str]) -> Tensor | None:
+    """Factors of the classes' losses, ``(len(names),)`` float32.
+
+    Args:
+        wanted: ``none``; ``balanced``: examples / (classes x examples of the class), as in scikit-learn; or a factor for each label
+            (1 for those that are not named).
+        labels: of the training examples.
+        names: of the classes, in the order of the logits.
+
+    Raises:
+        InputError: factors for labels that do not exist.
+    """
+    if wanted == "none":
+        return None
+    if wanted == "balanced":
+        counts = Counter(labels)
+        return torch.tensor([len(labels) / (len(names) * max(1, counts[name])) for name in names])
+    assert not isinstance(wanted, str)
+    if unknown := sorted(set(wanted) - set(names)):
+        raise InputError(f"class_weights names labels that are not in the data: {', '.join(unknown)}")
+    return torch.tensor([float(wanted.get(name, 1.0)) for name in names])
+
+
+def _fingerprint(settings: TrainSettings, train: Examples, module: Module) -> str:
+    """What has to be equal for two trainings to be the same one."""
+    facts = {"settings": settings.model_dump(mode="json"), "data": train.digest(), "labels": module.labels, "config": module.config}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _mix(seed: int, step: int) -> int:
+    """A dropout seed of 31 bits for one step."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0]) & 0x7FFFFFFF

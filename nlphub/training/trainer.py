@@ -1,0 +1,199 @@
+"""The Trainer: consumes the facts of the training loop (log, checkpoints, progress bar) and hands back the best weights."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nlphub.data.examples import Examples, check_for_training
+from nlphub.errors import InputError
+from nlphub.evaluation.metrics import ClassificationMetrics, classification_report
+from nlphub.module import Module
+from nlphub.recipe import TrainSettings
+from nlphub.runtime.predictions import Prediction
+from nlphub.training.keepers import Keeper, MemoryKeeper, RunKeeper
+from nlphub.training.loop import Loop, Step
+from nlphub.training.optim import join, parameter_groups
+from nlphub.training.state import Progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a training came to.
+
+    Attributes:
+        metrics: scores of the kept weights on the dev set, or ``None`` without one.
+        steps: number of the last optimizer step; 0 when a resumed run had nothing left to do.
+        seconds: duration of this call.
+        examples_per_second: training examples seen by this call, per second.
+    """
+
+    metrics: ClassificationMetrics | None
+    steps: int
+    seconds: float
+    examples_per_second: float
+
+
+class Trainer:
+    """Fine-tunes a module.
+
+    Args:
+        module: the module; one without a head gets its head from the labels of the first data it sees.
+        optimizer: a ``torch.optim`` optimizer over ``module.parameters()``. Its rates then stay as they are, unless ``settings`` ask
+            for a schedule. Without one: AdamW with decay groups from ``settings``.
+        settings: epochs, batch size, rates, ... (:class:`nlphub.recipe.TrainSettings`).
+        checkpoint_dir: folder for ``best/``, ``last/`` and ``metrics.jsonl``; without one the best weights are kept in memory.
+        use_gpu: move the module to the GPU first.
+        progress: show a progress bar when standard error is a terminal.
+
+    Raises:
+        InputError: ``use_gpu`` without a usable GPU.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        optimizer: torch.optim.Optimizer | None = None,
+        *,
+        settings: TrainSettings | None = None,
+        checkpoint_dir: str | Path | None = None,
+        use_gpu: bool = False,
+        progress: bool = True,
+    ) -> None:
+        if use_gpu and not torch.cuda.is_available():
+            raise InputError("use_gpu=True, but torch sees no GPU here; leave it out to train on the CPU")
+        self.module = module.to("cuda") if use_gpu else module
+        self.optimizer = optimizer
+        as_given = TrainSettings(schedule="constant", warmup=0.0) if optimizer else TrainSettings()
+        self.settings = settings or as_given
+        self.keeper: Keeper = RunKeeper(Path(checkpoint_dir)) if checkpoint_dir else MemoryKeeper()
+        self.progress = progress
+
+    def finetune_and_eval(self, train_dataset: Any, eval_dataset: Any = None) -> Report:
+        """PaddleHub's name for :meth:`train` with an evaluation set."""
+        return self.train(train_dataset, eval_dataset=eval_dataset)
+
+    def train(
+        self,
+        train_dataset: Any,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        eval_dataset: Any = None,
+        *,
+        resume: bool = False,
+    ) -> Report:
+        """Train, keep the best weights on ``eval_dataset`` (the last ones without it), and put them into the module.
+
+        Args:
+            train_dataset: :class:`~nlphub.Examples`, or a list of ``(text, label)`` pairs, dictionaries or :class:`~nlphub.Example`.
+            epochs: overrides the settings.
+            batch_size: overrides the settings.
+            eval_dataset: the dev set.
+            resume: go on from ``last/`` of ``checkpoint_dir`` exactly as if there had been no interruption.
+
+        Raises:
+            DataError: empty texts, missing labels, labels that training never saw, one class only; all at once.
+            StoreError, WeightsError: ``resume`` without a fitting checkpoint.
+        """
+        changes = {"epochs": epochs, "batch_size": batch_size}
+        self.settings = self.settings.model_copy(update={name: value for name, value in changes.items() if value is not None})
+        started, seen, last = time.perf_counter(), 0, None
+        for last in _with_bar(self.steps(train_dataset, eval_dataset, resume=resume), shown=self.progress):
+            self.keeper.log(last.as_dict())
+            seen += last.examples
+            if last.improved:
+                self.keeper.keep_best(self.module)
+            if last.evaluated:
+                self.keeper.keep_last(self.module, self._optimizer(), last.progress)
+        return self._finish(last, eval_dataset, seconds=time.perf_counter() - started, seen=seen)
+
+    def steps(self, train_dataset: Any, eval_dataset: Any = None, *, resume: bool = False) -> Iterator[Step]:
+        """The loop: one fact for each optimizer step, evaluations and early stopping included. Printing and saving are the caller's."""
+        train, dev = Examples.of(train_dataset), Examples.of(eval_dataset) if eval_dataset is not None else None
+        check_for_training(train, dev, labels=self.module.labels or None)
+        self._fit_head(train)
+        loop = Loop(self.module, self._optimizer(), self.settings, train)
+        progress = self._resume(loop.fingerprint) if resume else Progress.start(loop.fingerprint)
+        for number, batch in loop.batches(after=progress.step):
+            if self.settings.patience is not None and progress.stale > self.settings.patience:
+                log.info("stopped before step %d: no better score in %d evaluations", number, progress.stale)
+                return
+            fact = loop.step(number, batch, progress)
+            if loop.evaluates(number):
+                fact = self._judge(fact, dev)
+            progress = fact.progress
+            yield fact
+
+    def evaluate(self, eval_dataset: Any) -> ClassificationMetrics:
+        """Scores of the module as it is now on labelled data."""
+        examples = Examples.of(eval_dataset)
+        predictions = self.module.predict(examples.texts, top_k=1)
+        return classification_report(examples.labels, [answer.top[0][0] for answer in predictions], self.module.labels)
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """The same as ``module.predict``."""
+        return self.module.predict(texts)
+
+    def _fit_head(self, train: Examples) -> None:
+        if self.module.head is None:
+            self.module.add_head("seq-cls", train.label_names)
+        if self.optimizer is not None:
+            join(self.optimizer, self.module.head.parameters())
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            groups = parameter_groups(
+                self.module,
+                learning_rate=self.settings.learning_rate,
+                weight_decay=self.settings.weight_decay,
+                layer_decay=self.settings.layer_decay,
+            )
+            self.optimizer = torch.optim.AdamW(groups, fused=True)
+        return self.optimizer
+
+    def _resume(self, fingerprint: str) -> Progress:
+        if not isinstance(self.keeper, RunKeeper):
+            raise InputError("resume=True needs a checkpoint_dir to resume from")
+        return self.keeper.resume(self.module, self._optimizer(), fingerprint=fingerprint)
+
+    def _judge(self, fact: Step, dev: Examples | None) -> Step:
+        """Without a dev set every evaluation point counts as the best so far: the last weights are kept."""
+        if dev is None:
+            return replace(fact, improved=True, progress=replace(fact.progress, best_step=fact.step))
+        metrics, before = self.evaluate(dev), fact.progress
+        score = float(getattr(metrics, self.settings.metric))
+        improved = before.best_score is None or score > before.best_score
+        best = {"best_score": score, "best_step": fact.step, "stale": 0} if improved else {"stale": before.stale + 1}
+        return replace(fact, evaluation=metrics, improved=improved, progress=replace(before, **best))
+
+    def _finish(self, last: Step | None, dev: Any, *, seconds: float, seen: int) -> Report:
+        if last is None:
+            log.info("nothing was left to train: the run had ended")
+        self.keeper.restore_best(self.module)
+        self.module.trained = True
+        metrics = self.evaluate(dev) if dev is not None else None
+        return Report(metrics, steps=last.step if last else 0, seconds=seconds, examples_per_second=seen / seconds)
+
+
+def _with_bar(steps: Iterator[Step], *, shown: bool) -> Iterator[Step]:
+    """Pass the facts on, drawing them as a progress bar when standard error is a terminal."""
+    if not (shown and sys.stderr.isatty()):
+        yield from steps
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True)) as bar:
+        task, score = bar.add_task("training", total=None), ""
+        for fact in steps:
+            if fact.evaluation is not None:
+                score = f"  dev macro-F1 {fact.evaluation.macro_f1:.3f}"
+            bar.update(task, total=fact.total, completed=fact.step, description=f"epoch {fact.epoch:.1f}  loss {fact.loss:.3f}{score}")
+            yield fact

@@ -1,0 +1,99 @@
+"""The documents tell the truth: their Python runs as it stands, their commands parse, the twins say the same."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parent.parent
+READMES = ("README.md", "README.zh.md")
+ROWS = [("我要退这双鞋", "退货"), ("能退钱吗", "退货"), ("不想要了怎么退", "退货"), ("转人工", "转人工"), ("叫客服来", "转人工"), ("人工服务", "转人工"),
+        ("快递到哪了", "查物流"), ("查下物流", "查物流"), ("货几时到", "查物流")]  # fmt: skip
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / name).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(name: str) -> list[list[str]]:
+    lines = "".join(blocks(name, "bash")).splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("nlphub ")]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the documents speak of, in GB18030 as Chinese Excel writes it."""
+    monkeypatch.chdir(tmp_path)
+    text = "问题,意图\n" + "".join(f"{question},{intent}\n" for question, intent in ROWS)
+    (tmp_path / "questions.csv").write_bytes(text.encode("gb18030"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_python_in_the_readme_runs_as_it_stands(name: str, desk: Path) -> None:
+    code = "\n".join(blocks(name, "python"))
+    assert code
+    exec(compile(code, name, "exec"), {})
+    assert (desk / "dist" / "mine" / "nlphub.json").is_file()
+
+
+def test_commands_in_the_readme_run_as_they_stand(desk: Path) -> None:
+    import openpyxl
+
+    from nlphub.cli.app import app
+
+    book = openpyxl.Workbook()
+    for row in [("问题", "意图"), *ROWS]:
+        book.active.append(row)
+    book.save(desk / "new_questions.xlsx")
+    for command in commands("README.md"):
+        extra = ["train.epochs=1"] if command[0] == "finetune" else []
+        result = CliRunner().invoke(app, [*command, *extra])
+        assert result.exit_code == 0, (command, result.output, result.exception)
+
+
+def test_the_twins_have_the_same_code() -> None:
+    for language in ("python", "bash"):
+        english, chinese = (blocks(name, language) for name in READMES)
+        assert [_code(block) for block in english] == [_code(block) for block in chinese]
+
+
+def test_every_command_is_in_both_readmes() -> None:
+    from typer.main import get_command
+
+    from nlphub.cli.app import app
+
+    for name in READMES:
+        text = (ROOT / name).read_text("utf-8")
+        assert [verb for verb in get_command(app).commands if not re.search(rf"`(nlphub )?{verb}\b", text)] == []
+
+
+def test_every_help_has_an_example() -> None:
+    from typer.main import get_command
+
+    from nlphub.cli.app import app
+
+    def walk(command, words):
+        for verb, child in getattr(command, "commands", {}).items():
+            yield from walk(child, [*words, verb])
+        if not getattr(command, "commands", None):
+            yield words
+
+    for words in walk(get_command(app), []):
+        result = CliRunner().invoke(app, [*words, "--help"])
+        assert result.exit_code == 0
+        assert "Example" in result.output, words
+
+
+@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md"])
+def test_files_that_are_named_exist(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    named = {*re.findall(r"\]\((?!http)([^)#]+)\)", text), *re.findall(r"\b(?:benchmarks|tools|scripts|tests)/[\w./]*\w", text)}
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def _code(block: str) -> list[str]:
+    """Without comments, whose language differs."""
+    return [line.partition("  #")[0].rstrip() for line in block.splitlines() if line.strip()]

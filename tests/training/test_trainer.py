@@ -1,0 +1,193 @@
+"""The Trainer: PaddleHub's words, early stopping, accumulation, best weights, exact resume."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nlphub as hub
+from nlphub.checkpoints.native import weights_digest
+from nlphub.recipe import TrainSettings
+
+FAST = TrainSettings(epochs=3, batch_size=8, learning_rate=3e-3, dropout=0.1)
+
+
+def digest(module: hub.Module) -> str:
+    return weights_digest(module.encoder, module.head)
+
+
+def test_the_four_lines_of_paddlehub_run_as_their_users_wrote_them(small_folder: Path, examples: hub.Examples, tmp_path: Path) -> None:
+    module = hub.Module(directory=small_folder)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
+    trainer = hub.Trainer(module, optimizer, checkpoint_dir=tmp_path / "run")
+    report = trainer.finetune_and_eval(examples, examples)
+    assert report.metrics is not None
+    assert report.metrics.accuracy == 1.0
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    assert held == {id(parameter) for parameter in module.parameters()}, "the head made at the first fit joins the optimizer"
+    assert all(group["lr"] == 3e-3 for group in optimizer.param_groups), "an optimizer of the caller keeps its rate"
+    assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
+
+
+def test_training_twice_gives_the_same_weights(small_folder: Path, examples: hub.Examples) -> None:
+    first, second = (hub.Module(directory=small_folder) for _ in range(2))
+    hub.Trainer(first, settings=FAST).train(examples, eval_dataset=examples)
+    torch.manual_seed(999)  # no global generator takes part
+    hub.Trainer(second, settings=FAST).train(examples, eval_dataset=examples)
+    assert digest(first) == digest(second)
+
+
+def test_another_seed_gives_other_weights(small_folder: Path, examples: hub.Examples) -> None:
+    first, second = (hub.Module(directory=small_folder) for _ in range(2))
+    hub.Trainer(first, settings=FAST).train(examples)
+    hub.Trainer(second, settings=FAST.model_copy(update={"seed": 1})).train(examples)
+    assert digest(first) != digest(second)
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 4, "accumulation": 2}, {"max_tokens": 24}], ids=["accumulation", "token budget"])
+def test_cutting_a_batch_into_parts_changes_nothing_but_rounding(change: dict[str, int], small_folder: Path, examples: hub.Examples) -> None:
+    whole, parts = (hub.Module(directory=small_folder) for _ in range(2))
+    one_epoch = FAST.model_copy(update={"epochs": 1})
+    losses = [step.loss for step in hub.Trainer(whole, settings=one_epoch).steps(examples)]
+    again = [step.loss for step in hub.Trainer(parts, settings=one_epoch.model_copy(update=change)).steps(examples)]
+    np.testing.assert_allclose(losses, again, rtol=1e-4)
+
+
+def test_a_resumed_training_ends_with_the_same_bits(small_folder: Path, examples: hub.Examples, tmp_path: Path) -> None:
+    straight = hub.Module(directory=small_folder)
+    hub.Trainer(straight, settings=FAST, checkpoint_dir=tmp_path / "straight").train(examples, eval_dataset=examples)
+    interrupted = hub.Trainer(hub.Module(directory=small_folder), settings=FAST, checkpoint_dir=tmp_path / "resumed")
+    interrupted.keeper.keep_best = _raise_at_second_call(interrupted.keeper.keep_best)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.train(examples, eval_dataset=examples)
+    with (tmp_path / "resumed" / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 99, "torn')
+    resumed = hub.Module(directory=small_folder)
+    hub.Trainer(resumed, settings=FAST, checkpoint_dir=tmp_path / "resumed").train(examples, eval_dataset=examples, resume=True)
+    assert digest(resumed) == digest(straight)
+    assert _facts(tmp_path / "resumed") == _facts(tmp_path / "straight")
+
+
+def test_resuming_with_other_settings_or_data_is_refused(small_folder: Path, examples: hub.Examples, tmp_path: Path) -> None:
+    hub.Trainer(hub.Module(directory=small_folder), settings=FAST, checkpoint_dir=tmp_path).train(examples)
+    changed = hub.Trainer(
+        hub.Module(directory=small_folder), settings=FAST.model_copy(update={"learning_rate": 1e-3}), checkpoint_dir=tmp_path
+    )
+    with pytest.raises(hub.NlphubError, match="other settings"):
+        changed.train(examples, resume=True)
+    fewer = hub.Trainer(hub.Module(directory=small_folder), settings=FAST, checkpoint_dir=tmp_path)
+    with pytest.raises(hub.NlphubError, match="other data"):
+        fewer.train(examples[:-1], resume=True)
+
+
+def test_a_changed_training_state_is_noticed(small_folder: Path, examples: hub.Examples, tmp_path: Path) -> None:
+    hub.Trainer(hub.Module(directory=small_folder), settings=FAST, checkpoint_dir=tmp_path).train(examples)
+    state = tmp_path / "last" / "training_state.safetensors"
+    state.write_bytes(state.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(hub.NlphubError, match="has changed since it was written"):
+        hub.Trainer(hub.Module(directory=small_folder), settings=FAST, checkpoint_dir=tmp_path).train(examples, resume=True)
+
+
+def test_resuming_an_ended_training_does_nothing_and_says_so(small_folder: Path, examples: hub.Examples, tmp_path: Path) -> None:
+    module = hub.Module(directory=small_folder)
+    hub.Trainer(module, settings=FAST, checkpoint_dir=tmp_path).train(examples, eval_dataset=examples)
+    again = hub.Module(directory=small_folder)
+    report = hub.Trainer(again, settings=FAST, checkpoint_dir=tmp_path).train(examples, eval_dataset=examples, resume=True)
+    assert report.steps == 0
+    assert digest(again) == digest(module)
+
+
+def test_training_stops_early_and_keeps_the_best_weights(small_folder: Path, examples: hub.Examples) -> None:
+    module = hub.Module(directory=small_folder)
+    trainer = hub.Trainer(module, settings=FAST.model_copy(update={"epochs": 50, "patience": 1, "learning_rate": 1e-9}))
+    steps = list(trainer.steps(examples, examples))
+    assert steps[-1].epoch == 3.0, "one better score at the first evaluation, then two without"
+    assert [step.improved for step in steps if step.evaluated] == [True, False, False]
+
+
+def test_the_best_and_not_the_last_weights_come_back(small_folder: Path, examples: hub.Examples) -> None:
+    module = hub.Module(directory=small_folder)
+    trainer = hub.Trainer(module, settings=FAST.model_copy(update={"epochs": 6, "schedule": "constant"}))
+    scores = [0.2, 0.9, 0.1, 0.3, 0.2, 0.1]
+    kept: list[str] = []
+    judge = trainer.evaluate
+    trainer.evaluate = lambda data: _with_score(judge(data), scores.pop(0), kept, module)
+    trainer.train(examples, eval_dataset=examples)  # the last call is the final report's
+    assert digest(module) == kept[1]
+
+
+def test_rates_warm_up_and_fall(small_folder: Path, examples: hub.Examples) -> None:
+    settings = FAST.model_copy(update={"warmup": 0.5, "learning_rate": 1.0})
+    rates = [step.rate for step in hub.Trainer(hub.Module(directory=small_folder), settings=settings).steps(examples)]
+    assert rates[:9] == sorted(rates[:9])
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert max(rates) == 1.0
+
+
+def test_class_weights_follow_scikit_learn(small_folder: Path, examples: hub.Examples) -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    from nlphub.training.loop import class_weights
+
+    labels = examples.labels[:20]
+    names = tuple(sorted(set(labels)))
+    ours = class_weights("balanced", labels, names)
+    np.testing.assert_allclose(ours, compute_class_weight("balanced", classes=np.array(names), y=labels), rtol=1e-6)
+    assert class_weights("none", labels, names) is None
+
+
+def test_class_weights_for_unknown_labels_are_refused(small_folder: Path, examples: hub.Examples) -> None:
+    settings = FAST.model_copy(update={"class_weights": {"余额": 2.0, "没有": 1.0}})
+    with pytest.raises(hub.NlphubError, match="没有"):
+        hub.Trainer(hub.Module(directory=small_folder), settings=settings).train(examples)
+
+
+def test_lower_layers_get_smaller_rates_and_norms_no_decay(small_folder: Path, examples: hub.Examples) -> None:
+    module = hub.Module(directory=small_folder, task="seq-cls", num_classes=3)
+    groups = hub.parameter_groups(module, learning_rate=1.0, weight_decay=0.1, layer_decay=0.5)
+    rate = {id(parameter): (group["lr"], group["weight_decay"]) for group in groups for parameter in group["params"]}
+    named = dict(module.named_parameters())
+    assert rate[id(named["encoder.embeddings.word.weight"])] == (0.125, 0.1)
+    assert rate[id(named["encoder.blocks.0.qkv.weight"])] == (0.25, 0.1)
+    assert rate[id(named["encoder.blocks.1.norm1.weight"])] == (0.5, 0.0)
+    assert rate[id(named["head.classifier.weight"])] == (1.0, 0.1)
+    assert len(rate) == len(named)
+
+
+def test_every_mistake_in_the_data_is_reported_at_once(small_folder: Path) -> None:
+    rows = [("", "甲"), ("好", ""), ("行", "甲")]
+    with pytest.raises(hub.NlphubError) as caught:
+        hub.Trainer(hub.Module(directory=small_folder)).train(rows, eval_dataset=[("嗯", "乙")])
+    assert len(caught.value.problems) >= 3
+
+
+def test_dropout_of_the_settings_reaches_the_network(small_folder: Path, examples: hub.Examples) -> None:
+    module = hub.Module(directory=small_folder)
+    next(hub.Trainer(module, settings=FAST.model_copy(update={"dropout": 0.25})).steps(examples))
+    assert module.encoder.config.dropout == module.encoder.blocks[1].config.attention_dropout == module.head.probability == 0.25
+
+
+def _facts(folder: Path) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    return [{key: value for key, value in line.items() if key != "tokens_per_second"} for line in lines]
+
+
+def _raise_at_second_call(function):
+    calls = []
+
+    def guarded(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        function(*arguments)
+
+    return guarded
+
+
+def _with_score(metrics, score, kept, module):
+    from dataclasses import replace
+
+    kept.append(digest(module))
+    return replace(metrics, macro_f1=score)
