@@ -12,7 +12,7 @@ from pathlib import Path
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from nlphub.data.read import load_recipe_data
+from nlphub.data.read import load_splits
 from nlphub.evaluation.metrics import ClassificationMetrics, classification_report
 from nlphub.recipe import load_recipe
 
@@ -30,7 +30,8 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    splits = load_recipe_data(load_recipe(arguments.run / "recipe.yaml").data)
+    recipe = load_recipe(arguments.run / "recipe.yaml")
+    splits = load_splits(recipe.data, seed=recipe.train.seed)
     theirs = baseline(splits["train"], splits["test"])
     ours = json.loads((arguments.run / "report" / "metrics.json").read_text("utf-8"))
     pairs = {"accuracy": (ours["accuracy"], theirs.accuracy), "macro_f1": (ours["macro"]["f1"], theirs.macro_f1)}

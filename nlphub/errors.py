@@ -93,7 +93,10 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 
 def brief(value: object) -> str:
     """A value for a message, at most 60 characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep; a number with too many digits
+        text = f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

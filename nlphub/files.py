@@ -54,7 +54,12 @@ def publish_text(path: Path, text: str) -> None:
 
 def publish_json(path: Path, value: Any) -> None:
     """Publish sorted, indented JSON that keeps Chinese readable."""
-    publish_text(path, json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+    publish_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """The text that :func:`publish_json` writes."""
+    return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from nlphub.checkpoints import native
 from nlphub.data.batching import Packed, pack, token_batches
 from nlphub.errors import InputError, UnknownNameError
-from nlphub.export.onnx import ExportReport, export_artefact
 from nlphub.files import publish_folder
 from nlphub.hub import store, zoo
 from nlphub.hub.registry import find_module
@@ -28,6 +27,10 @@ from nlphub.nn.heads import Head
 from nlphub.nn.initialise import initialise
 from nlphub.runtime.predictions import Prediction, classify
 from nlphub.text.encoding import Encoded, Ints
+from nlphub.text.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from nlphub.export.onnx import ExportReport
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,8 @@ class Module(nn.Module):
         num_classes: instead of ``labels``, which are then called "0", "1", ...
         label_map: PaddleHub's form of ``labels``: number -> name.
         load_checkpoint: a folder whose weights replace the pretrained ones (PaddleHub's word for it).
+        max_length: tokens of a sequence, [CLS] and [SEP] included; longer texts are cut. Default: what the folder says, or else all that
+            the network has positions for. It is saved and exported with the module.
         seed: decides the initial weights of a new head.
 
     Raises:
@@ -68,6 +73,7 @@ class Module(nn.Module):
         num_classes: int | None = None,
         label_map: Mapping[int, str] | None = None,
         load_checkpoint: str | Path | None = None,
+        max_length: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -77,8 +83,9 @@ class Module(nn.Module):
         self.config: dict[str, Any] = native.load_config(folder)
         parts = zoo.load(self.config["architecture"])
         self.encoder = parts.transformer(**self.config["encoder"])
-        self.tokenizer = parts.tokenizer(folder)
+        self.tokenizer: Tokenizer = parts.tokenizer(folder)
         native.check_tokenizer(self.config, self.tokenizer)
+        self.max_length = max_length or self.config.get("max_length") or min(self.tokenizer.max_length, self.encoder.config.positions)
         self.heads: dict[str, type[Head]] = parts.heads
         self.head: Head | None = None
         self.labels: tuple[str, ...] = ()
@@ -139,7 +146,7 @@ class Module(nn.Module):
 
     def tokenize(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
         """Ids, types and offsets of a batch, cut to the module's maximum length."""
-        return self.tokenizer.encode(texts, pairs)
+        return self.tokenizer.encode(texts, pairs, max_length=self.max_length)
 
     def forward(self, packed: Packed[Tensor], *, noise: Noise | None = None) -> Tensor:
         """Logits of a packed batch: ``(b, labels)`` for tasks on [CLS] rows, ``(t, labels)`` for tasks on all rows."""
@@ -148,11 +155,11 @@ class Module(nn.Module):
         logits: Tensor = head(hidden, packed, noise=noise)
         return logits
 
-    def predict(self, texts: Sequence[str] | Sequence[Sequence[str]], *, top_k: int = 5) -> list[Prediction]:
+    def predict(self, texts: str | Sequence[str] | Sequence[Sequence[str]], *, top_k: int = 5) -> list[Prediction]:
         """One :class:`~nlphub.Prediction` for each text, in the caller's order.
 
         Args:
-            texts: strings, or PaddleHub's lists of one string.
+            texts: strings, or PaddleHub's lists of one string; a single string counts as a list of one.
             top_k: how many labels ``Prediction.top`` holds.
         """
         if not self.trained:
@@ -168,7 +175,7 @@ class Module(nn.Module):
             out[rows] = self(packed).float().cpu().numpy()
         return out
 
-    def encode(self, texts: Sequence[str], *, pooling: str = "mean") -> NDArray[np.float32]:
+    def encode(self, texts: str | Sequence[str], *, pooling: str = "mean") -> NDArray[np.float32]:
         """Sentence vectors ``(b, d)`` float32, in the caller's order.
 
         Args:
@@ -206,12 +213,14 @@ class Module(nn.Module):
         native.load_weights(folder, encoder=self.encoder, head=self.head)
         self.trained = self.head is not None
 
-    def export(self, folder: str | Path) -> ExportReport:
+    def export(self, folder: str | Path) -> "ExportReport":
         """Write an artefact: ONNX, tokenizer and labels, with the parity measured against this module written down.
 
         Raises:
             ExportError: the exported graph does not agree with the module; nothing is left behind.
         """
+        from nlphub.export.onnx import export_artefact  # what it imports is needed here only
+
         return export_artefact(
             Path(folder), encoder=self.encoder, head=self.task_head, tokenizer=self.tokenizer, labels=self.labels, card=self._facts()
         )
@@ -227,19 +236,20 @@ class Module(nn.Module):
                 yield rows, to_tensors(pack(encoded, rows), self.device)
 
     def _facts(self) -> dict[str, Any]:
-        return {**self.config, "task": self.task, "labels": list(self.labels)}
+        return {**self.config, "task": self.task, "labels": list(self.labels), "max_length": self.max_length}
 
     def _make_head(self, task: str | None, labels: Sequence[str] | None) -> None:
         """The head that the caller asks for, or else the one that the folder holds."""
         saved = self.config.get("task")
         if task is None and labels is not None and saved is None:
             raise InputError("labels, num_classes and label_map need a task, e.g. task='seq-cls'")
-        if task or saved:
+        wanted = task or saved
+        if wanted:
             default = self.config.get("labels") if task in (None, saved) else None
             names = labels if labels is not None else default
             if names is None:
-                raise InputError(f"task={task!r} needs labels=[...] (or num_classes=n, or label_map={{0: ...}})")
-            self.add_head(task or saved, names)
+                raise InputError(f"task={wanted!r} needs labels=[...] (or num_classes=n, or label_map={{0: ...}})")
+            self.add_head(wanted, names)
 
     def _fill(self, folder: Path) -> None:
         """Weights from the folder; or, while a module has no trained ones, from its fixed seed."""
@@ -300,8 +310,8 @@ def _check_labels(labels: Sequence[str]) -> None:
         raise InputError("labels must be different non-empty strings", [*(f"{name!r} is repeated" for name in repeated), *wrong])
 
 
-def _strings(texts: Sequence[Any]) -> list[str]:
-    """Strings as they are; PaddleHub's ``[["text"], ...]`` unwrapped. The tokenizer judges what is left."""
+def _strings(texts: str | Sequence[Any]) -> list[Any]:
+    """Strings as they are, one string as a list of one, PaddleHub's ``[["text"], ...]`` unwrapped. The tokenizer judges what is left."""
     if isinstance(texts, str):
-        raise InputError(f"Give a list of texts, not one string: [{texts[:20]!r}]")
+        return [texts]
     return [text[0] if isinstance(text, (list, tuple)) and len(text) == 1 else text for text in texts]

@@ -12,6 +12,7 @@ word frequencies. Their versions decide the result (``VERSIONS``): with others t
 import argparse
 import json
 import lzma
+import random
 import sys
 import tempfile
 import unicodedata
@@ -22,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from zh_char_sources import BLANK, EMOJI, GOLDEN, HAN, MODERN, SKIN_TONES, SYMBOLS, VARIANTS
 
 from nlphub import files, paths
 from nlphub.text.characters import CharacterTokenizer
@@ -34,43 +36,7 @@ SIZE = 8192  # entries in all; a multiple of 64 makes the output layer's matrix 
 UNUSED = 27  # so that characters start at 32
 SURROGATES = range(0xD800, 0xE000)
 REPLACEMENT = 0xFFFD
-
-# Letters and symbols that are drawn as nothing, but are neither white space nor format characters for Unicode.
-BLANK = set("\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-SKIN_TONES = set("🏻🏼🏽🏾🏿")
-
-# Marks that Unicode keeps apart and people who type do not. Full-width forms (，：？％ ...) fold by compatibility, not here.
-PUNCTUATION = {
-    '"': "“”„‟〝〞〟「」『』«»",  # traditional texts quote with 「」 what simplified ones quote with “”
-    "'": "‘’‚‛´ˊˋ′",
-    "-": "‐‒–−⁃",
-    "—": "―─━",
-    "~": "〜∼˜",
-    "·": "•・‧∙⋅᛫",
-    "…": "⋯",
-    "〈": "‹",
-    "〉": "›",
-    "○": "◯",
-}
-# Taiwan writes the particle 着 as 著, thousands of times as often as 著名 would suffer from becoming 着名. 瞭 likewise (瞭解).
-HAN = {"著": "着", "瞭": "了"}
-
-SYMBOLS = "·…—〈〉《》【】〔〕〖〗、。〇々〆〒※○●◎◇◆□■△▲▽▼☆★♀♂♪♥♡✓✔✕✖✗✘✨→←↑↓°′″℃℉№℡™©®§¶†‡‰√∞∵∴≈≠≡≤≥±×÷∑∏∈∩∪∫∠⊥∥⌒⊙¥$€£¢₩₽฿"
-EMOJI = (
-    "😀😁😂🤣😃😄😅😆😉😊😋😎😍😘🥰😗😙😚🙂🤗🤩🤔🤨😐😑😶🙄😏😣😥😮🤐😯😪😫🥱😴😌😛😜😝🤤😒😓😔😕🙃🤑😲🙁😖😞😟😤😢😭😦😧😨😩🤯😬😰😱🥵🥶😳"
-    "🤪😵🥴😠😡🤬😷🤒🤕🤢🤮🤧😇🥳🥺🤠🤡🤥🤫🤭🧐🤓😈👿👹👺💀👻👽🤖💩😺😸😹😻😼😽🙀😿😾🙈🙉🙊🥲🥹🫠🫡🫣🫢🫥"
-    "👍👎👌👏🙏🤝👋🤚✋🖐🤙💪👈👉👆👇☝✌🤞🤘👊✊🤛🤜🙌👐🤲✍💅🤷🤦🙋🙅🙆🙇💃🕺🏃🚶👀👂👃👄👅🧠👶👦👧👨👩👴👵👮👷👸🎅"
-    "❤🧡💛💚💙💜🖤🤍🤎💔❣💕💞💓💗💖💘💝💟💋💯💢💥💫💦💨💤💬💭🔥⭐🌟⚡☀⛅☁🌧❄☃🌈🌙🌚🌝🌞🌊🎉🎊🎁🎂🎄🎈🎆🧧🏮🧨🎵🎶🎤🎧🎬🎮🎯🏆🥇"
-    "⚽🏀🏸🏓🐶🐱🐭🐹🐰🦊🐻🐼🐯🦁🐮🐷🐸🐵🐔🐧🐦🐤🐴🐝🦋🐢🐍🐟🐳🐬🦐🦀🌹🌸🌺🌻🌷💐🌱🌲🍀🍁🍎🍊🍋🍌🍉🍇🍓🍑🍒🥝🍅🥑🌶🍚🍜🍲🥟🍞🍔🍟🍕🌭🥩🍗🍳🍰"
-    "🍦🍩🍪🍫🍬🍭☕🍵🍺🍻🍷🥤🥛🍴🚗🚕🚌🚲🚄✈🚀🏠🏢🏥🏦🏨🏫⏰⌛⏳📱💻📷📺📞☎📧📩📦📅📌📍📎📝📚📖🔑🔒🔓🔔💡🔍💰💵💳💎🛒🛍👗👕👟💄💊💉🚬"
-    "✅❌❓❗⚠⛔🚫🆗🆕🆘🔴🟢🔵⚪⚫▶◀⬆⬇⬅➡🔝🔗📈📉📊🚩"
-)
-GOLDEN = (
-    "我要退这双鞋", "我卡里还剩多少", "尾号6621那张卡上有多少钱", "ＡＢＣ１２３，全角！", "iPhone 15 Pro Max 512GB", "我的訂單號還沒到，幫我查一下物流資訊",
-    "我的订单号还没到，帮我查一下物流资讯", "臺灣的銀行卡裡還有錢嗎", "「看著辦」“看着办”", "國際信用卡還款日改到號", "発売日は読売新聞で", "ｶﾀｶﾅとひらがな", "㊀①②⑩Ⅰⅱ㎏℃№",
-    "Café déjà vu, naïve Ångström", "İstanbul ſtraße ﬁn", "Привет, Ωμέγα", "한국어 안녕", "مرحبا שלום", "😀👍🏽❤️👨‍👩‍👧1️⃣🇨🇳", "\u200b零\u200c宽\u200d字\ufeff符\u2060", "制\u0000表\t换\n行\r\u0085\u2028\x7f",
-    "\u202e右到左\u202c", "e\u0301e\u20dd\ufe0f", "\ud800孤立\udfff代理", "𝒜𝓫𝟛𠮷野家𪚥", "", "   ", "\u3000\u00a0", "[MASK][CLS]", "~`!@#$%^&*()_+-={}[]|\\:;\"'<>,.?/", "。，、；：？！…—·‘’《》〈〉【】（）", "镕喆堃昇犇甯",
-)  # fmt: skip
+REGIONAL = range(0x1F1E6, 0x1F200)
 
 
 def main() -> int:
@@ -137,23 +103,28 @@ def _steps(character: str, han: dict[str, str]) -> Iterator[str]:
 def _step(character: str, han: dict[str, str]) -> str:
     if _is_dropped(character):
         return ""
-    for changed in (_mark(character), unicodedata.normalize("NFKC", character), _base(character), _lower(character), han.get(character, "")):
+    compatible = unicodedata.normalize("NFKC", character)
+    for changed in (_variant(character), compatible, _base(character), _lower(character), han.get(character, "")):
         if len(changed) == 1 and changed != character:
             return changed
     return character
 
 
 def _is_dropped(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character)[0] in "MZ" or unicodedata.category(character) in ("Cc", "Cf") or character in BLANK | SKIN_TONES
+    """White space, control and format characters, marks that combine with the character before, and what is drawn as nothing."""
+    category = unicodedata.category(character)
+    return character.isspace() or category[0] in "MZ" or category in ("Cc", "Cf") or character in BLANK or character in SKIN_TONES
 
 
-def _mark(character: str) -> str:
-    return next((kept for kept, variants in PUNCTUATION.items() if character in variants), "")
+def _variant(character: str) -> str:
+    if ord(character) in REGIONAL:
+        return chr(ord("a") + REGIONAL.index(ord(character)))  # a flag is its country's letters
+    return next((kept for kept, variants in VARIANTS.items() if character in variants), "")
 
 
 def _base(character: str) -> str:
     """The ASCII letter under accents: é -> e; anything else is left alone (й and が are letters of their own)."""
-    base, *marks = unicodedata.normalize("NFD", character)
+    base, *marks = list(unicodedata.normalize("NFD", character))
     return base if marks and base.isascii() and base.isalpha() and all(unicodedata.category(mark)[0] == "M" for mark in marks) else ""
 
 
@@ -162,20 +133,30 @@ def _lower(character: str) -> str:
 
 
 def han_variants() -> dict[str, str]:
-    """Han characters -> the simplified character that OpenCC takes them to, each converted alone (never phrases).
+    """Han characters -> what OpenCC takes them to, each converted alone (never phrases); :func:`_steps` follows chains to their end.
 
-    Regional forms (Taiwan, Hong Kong, Japan) are taken to OpenCC's standard traditional form first, unless they are simplified
-    characters in use themselves: Japan's 芸 is 藝, but China's 芸 is not.
+    Simplification comes first. Regional forms (Taiwan, Hong Kong, Japan) are folded only where the character is not itself simplified
+    Chinese: Japan's 芸 is 藝, but China's 芸 is not. The result is closed: what OpenCC writes for a simplified character in
+    traditional Chinese folds back to the same entry (钜 is written 鉅, which is 巨, so 钜 is 巨 too).
     """
+    han = [chr(code) for code in range(0x3000, 0x3FFFF) if _is_han(chr(code))]
+    variants = HAN | {old: new for old, new in _converted(han, "t2s") if old not in HAN}
+    japanese = [(new, old) for old, new in _converted(han, "t2jp")]
+    regional = [*_converted(han, "tw2t"), *_converted(han, "hk2t"), *_converted(han, "jp2t"), *japanese]
+    current = gb2312()
+    for old, new in [*(pair for pair in regional if pair[0] not in current), *_converted(han, "s2t")]:
+        *_, end = _steps(new, variants)
+        if old not in variants and end != old:
+            variants[old] = end
+    return variants
+
+
+def _converted(characters: list[str], config: str) -> list[tuple[str, str]]:
+    """The characters that OpenCC changes, each converted alone, with what they become."""
     from opencc import OpenCC
 
-    han = [chr(code) for code in range(0x2E80, 0x3FFFF) if code not in SURROGATES and unicodedata.name(chr(code), "").startswith("CJK ")]
-    current, variants = gb2312(), dict(zip(han, han, strict=True))
-    for region in ("tw2t", "hk2t", "jp2t"):
-        converted = OpenCC(region).convert("\n".join(han)).split("\n")
-        variants |= {old: new for old, new in zip(han, converted, strict=True) if new != old and len(new) == 1 and old not in current}
-    simplified = OpenCC("t2s").convert("\n".join(variants.values())).split("\n")
-    return {old: HAN.get(new, new) for old, new in zip(variants, simplified, strict=True) if HAN.get(new, new) != old}
+    converted = OpenCC(config).convert("\n".join(characters)).split("\n")
+    return [(old, new) for old, new in zip(characters, converted, strict=True) if new != old and len(new) == 1]
 
 
 def vocabulary(table: Table) -> list[str]:
@@ -189,15 +170,24 @@ def vocabulary(table: Table) -> list[str]:
         new = _folded(group, table) - taken
         entries += sorted(new)
         taken |= new
-    common = _folded((c for c in gb2312() if _is_han(c)), table)
-    ranked = [c for c, _ in sorted(_han_frequencies(table).items(), key=lambda item: (-item[1], item[0])) if c not in common]
-    return entries + sorted([*common, *ranked[: SIZE - len(entries) - len(common)]])
+    common = _folded((c for c in gb2312() | big5_common() | set(MODERN) if _is_han(c)), table)
+    others = [c for c, _ in sorted(_han_words(table).items(), key=lambda item: (-item[1], item[0])) if c not in common]
+    return entries + sorted([*common, *others[: SIZE - len(entries) - len(common)]])
 
 
 def gb2312() -> set[str]:
     """The 7,445 characters of GB/T 2312-1980: 6,763 Han, kana, Greek, Cyrillic, symbols."""
-    pairs = (bytes([row, cell]) for row in range(0xA1, 0xF8) for cell in range(0xA1, 0xFF))
-    return {character for pair in pairs for character in pair.decode("gb2312", "ignore") if len(pair.decode("gb2312", "ignore")) == 1}
+    return _decoded("gb2312", rows=range(0xA1, 0xF8), cells=range(0xA1, 0xFF))
+
+
+def big5_common() -> set[str]:
+    """The 5,401 Han of Big5's first level, those in common use in Taiwan."""
+    return _decoded("big5", rows=range(0xA4, 0xC7), cells=range(0x40, 0xFF))
+
+
+def _decoded(codec: str, *, rows: range, cells: range) -> set[str]:
+    decoded = {bytes([row, cell]).decode(codec, "ignore") for row in rows for cell in cells}
+    return {character for character in decoded if len(character) == 1 and not character.isascii()}
 
 
 def _folded(characters: Iterable[str], table: Table) -> set[str]:
@@ -208,19 +198,14 @@ def _is_han(character: str) -> bool:
     return unicodedata.name(character, "").startswith("CJK UNIFIED")
 
 
-def _han_frequencies(table: Table) -> Counter[str]:
-    """How often each Han character stands in jieba's dictionary, words weighted by their frequency."""
+def _han_words(table: Table) -> Counter[str]:
+    """In how many words of jieba's dictionary each Han character stands (its lines of one character hold much that nobody writes)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import jieba
-    counts: Counter[str] = Counter()
     with jieba.get_dict_file() as stream:
-        for line in stream:
-            word, frequency, *_ = line.decode("utf-8").split(" ")
-            for character in table.normalize(word):
-                if _is_han(character):
-                    counts[character] += int(frequency)
-    return counts
+        words = [line.decode("utf-8").partition(" ")[0] for line in stream]
+    return Counter(c for word in words if len(word) > 1 for c in set(table.normalize(word)) if _is_han(c))
 
 
 def coverage(folder: Path) -> int:
@@ -245,17 +230,20 @@ def invariance(folder: Path) -> int:
     from opencc import OpenCC
 
     tokenizer = CharacterTokenizer.load(folder)
-    texts = [text for text in dict.fromkeys(_texts()) if len(text) <= 200][:100_000]
-    plain = [OpenCC("t2s").convert(text) for text in texts]
+    texts = [text for text in dict.fromkeys(_texts()) if len(text) <= 200]
+    texts = random.Random(0).sample(texts, 100_000)
+    plain = list(map(OpenCC("t2s").convert, texts))
     for config in ("s2t", "s2tw", "s2hk"):
-        converted = [OpenCC(config).convert(text) for text in plain]
+        converted = map(OpenCC(config).convert, plain)
         broken: Counter[str] = Counter()
         equal = 0
         for old, new in zip(plain, converted, strict=True):
             one, other = tokenizer.table.normalize(old), tokenizer.table.normalize(new)
             equal += one == other
-            broken.update(f"{b}≠{a}" for a, b in zip(one, other, strict=False) if len(one) == len(other) and a != b)
-        print(f"{config}: {equal / len(plain):.3%} of {len(plain):,} texts keep every id; {' '.join(f'{p}:{n}' for p, n in broken.most_common(30))}")
+            if len(one) == len(other):
+                broken.update(f"{b}≠{a}" for a, b in zip(one, other, strict=True) if a != b)
+        worst = " ".join(f"{pair}:{count}" for pair, count in broken.most_common(30))
+        print(f"{config}: {equal / len(plain):.3%} of {len(plain):,} texts keep every id; {worst}")
     return 0
 
 

@@ -52,8 +52,8 @@ def read_tensors(path: Path, expected: Mapping[str, Shape], *, ignore: tuple[str
         tensors = {name: tensor for name, tensor in load(content).items() if name in expected}
     except SafetensorError as broken:
         raise WeightsError(f"{path} is not read by the safetensors library: {broken}") from broken
-    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise WeightsError(f"{path} holds values that are not finite in {_listed(broken)}. Train or fetch these weights again.")
+    if wild := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise WeightsError(f"{path} holds values that are not finite in {_listed(wild)}. Train or fetch these weights again.")
     return tensors
 
 
@@ -120,7 +120,14 @@ def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         return False
     shape, offsets = entry["shape"], entry["data_offsets"]
-    return isinstance(entry["dtype"], str) and entry["dtype"] in _BYTES and _are_sizes(shape) and len(shape) <= 4 and _are_sizes(offsets) and len(offsets) == 2
+    return (
+        isinstance(entry["dtype"], str)
+        and entry["dtype"] in _BYTES
+        and _are_sizes(shape)
+        and len(shape) <= 4
+        and _are_sizes(offsets)
+        and len(offsets) == 2
+    )
 
 
 def _are_sizes(numbers: Any) -> bool:

@@ -5,7 +5,7 @@ token types, so that any ``transformers`` opens the result as a plain BERT.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -81,6 +81,33 @@ def config_from_huggingface(config: Mapping[str, Any], state: Mapping[str, Tenso
         raise WeightsError(f"the Hugging Face config has no {missing}") from missing
     except InputError as wrong:
         raise WeightsError(f"this Hugging Face model is no encoder of ours: {wrong}") from wrong
+
+
+def config_to_huggingface(config: EncoderConfig, *, labels: Sequence[str]) -> dict[str, Any]:
+    """``config.json`` of a plain BERT classifier with our numbers, as Hugging Face's tools read it.
+
+    Args:
+        labels: names, in the order of the logits.
+    """
+    return {
+        "architectures": ["BertForSequenceClassification"],
+        "attention_probs_dropout_prob": config.attention_dropout,
+        "hidden_act": config.activation,
+        "hidden_dropout_prob": config.dropout,
+        "hidden_size": config.width,
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "intermediate_size": config.inner,
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "layer_norm_eps": config.eps,
+        "max_position_embeddings": config.positions,
+        "model_type": "bert",
+        "num_attention_heads": config.heads,
+        "num_hidden_layers": config.layers,
+        "pad_token_id": 0,
+        "problem_type": "single_label_classification",
+        "type_vocab_size": config.types,
+        "vocab_size": config.vocab,
+    }
 
 
 def from_huggingface(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

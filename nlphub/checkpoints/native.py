@@ -6,7 +6,7 @@ Tensors are called ``encoder.*`` and ``heads.<task>.*``. Nothing that is read he
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-import nlphub
+from nlphub import __version__
 from nlphub.checkpoints.gate import Shape, baidu_hint, read_tensors
-from nlphub.errors import InputError, WeightsError
+from nlphub.errors import InputError, WeightsError, brief
 from nlphub.files import publish, publish_json
 from nlphub.nn.config import EncoderConfig
 from nlphub.nn.encoder import Encoder
@@ -41,7 +41,7 @@ def save_checkpoint(folder: Path, *, encoder: Encoder, head: Head | None, tokeni
     facts = {key: value for key, value in config.items() if key != "initial_seed"}  # only for modules whose weights are made, not loaded
     facts |= {
         "encoder": encoder.config.to_dict(),
-        "nlphub": nlphub.__version__,
+        "nlphub": __version__,
         "task": head.task if head else None,
         "tokenizer": {**config.get("tokenizer", {}), "digest": tokenizer.digest},
     }
@@ -66,14 +66,10 @@ def load_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as broken:
         raise WeightsError(f"{path} is not valid JSON: {broken}") from broken
-    if not isinstance(config, dict) or not isinstance(config.get("encoder"), dict) or not isinstance(config.get("architecture"), str):
+    if not isinstance(config, dict) or "encoder" not in config or "architecture" not in config:
         raise WeightsError(f"{path} is not a config of nlphub: it needs 'architecture' and 'encoder'. Found: {_kind(config)}")
-    if not _NAME.fullmatch(config["architecture"]):
-        raise WeightsError(f"{path}: architecture {config['architecture'][:80]!r} is no name of a module; see `nlphub list`")
-    try:
-        EncoderConfig.from_dict(config["encoder"])
-    except InputError as wrong:
-        raise WeightsError(f"{path}: {wrong}") from wrong
+    if problems := list(_problems(config)):
+        raise WeightsError("\n".join([f"{path} is not a config that nlphub wrote:", *(f"  - {problem}" for problem in problems)]))
     return config
 
 
@@ -159,6 +155,27 @@ def _refuse_foreign(place: Path) -> None:
             f"{path} is not a safetensors file; formats that can run code are never read. Save it as safetensors where it was made "
             "(safetensors.torch.save_file), then use nlphub.checkpoints.huggingface; `nlphub convert` does not exist yet."
         )
+
+
+def _problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the values that the rest of nlphub relies on."""
+    if not isinstance(config["architecture"], str) or not _NAME.fullmatch(config["architecture"]):
+        yield f"architecture: {brief(config['architecture'])} is no name of a module; see `nlphub list`"
+    labels, tokenizer = config.get("labels", []), config.get("tokenizer", {})
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        yield f"labels: expected a list of names, found {brief(labels)}"
+    if not isinstance(tokenizer, dict) or not isinstance(tokenizer.get("digest", ""), str):
+        yield f"tokenizer: expected a table with the text 'digest', found {brief(tokenizer)}"
+    for name, kind in (("task", str), ("initial_seed", int), ("max_length", int)):
+        if type(config.get(name)) not in (kind, type(None)):
+            yield f"{name}: expected {kind.__name__}, found {brief(config[name])}"
+    if not isinstance(config["encoder"], dict):
+        yield f"encoder: expected a table of numbers, found {brief(config['encoder'])}"
+        return
+    try:
+        EncoderConfig.from_dict(config["encoder"])
+    except InputError as wrong:
+        yield from (f"encoder: {problem}" for problem in wrong.problems)
 
 
 def _kind(config: Any) -> str:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -49,9 +50,10 @@ def export(
 
     report = Module(directory=source).export(target)
     if as_json:
-        print_json(report.as_dict())
-    else:
-        print(report)
+        print_json({"folder": str(report.folder), "parity": asdict(report.parity), "files": dict(report.files)})
+        return
+    print(f"artefact  {report.folder}, {sum(report.files.values()):,} bytes")
+    print(f"parity    probabilities differ by at most {report.parity.probabilities:.1e} from the module's, on {report.parity.texts} texts")
 
 
 def open_folder(folder: Path, *, top_k: int = 1) -> tuple[Callable[[Sequence[str]], list[Prediction]], Sequence[str]]:

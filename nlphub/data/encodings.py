@@ -64,7 +64,7 @@ def detect(path: Path) -> str:
 def _problem(path: Path, encoding: str) -> str | None:
     """Why the file is not in this encoding, or ``None`` when it is."""
     try:
-        b"".decode(encoding)  # refuses codecs that do not make text, such as "hex", too
+        b" ".decode(encoding, "replace")  # refuses codecs that do not make text, such as "hex", too
         decoder = codecs.getincrementaldecoder(encoding)("strict")
     except LookupError:
         return "Python knows no text encoding of that name"

@@ -1,7 +1,7 @@
 """``load_data``: from files, hub ids and data sets of other libraries to :class:`Splits`, with all bad rows reported at once."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -119,12 +119,12 @@ class _Reading:
         with closing(rows):  # type: ignore[type-var]  # every reader is a generator
             header = [str(name) for name in next(rows, (0, ()))[1]]
             if problem := _header_problem(self.columns, header):
-                return Examples([], source=source), [f"{source}: {problem}"]
+                return Examples([], source=source), _told(complaints, source, unit) or [f"{source}: {problem}"]
             names = class_names(dataset, self.label or "")
             found = list(self._rows(rows, {name: header.index(name) for name in self.columns}, complaints, names))
         examples = Examples(found, source=source, unit=unit)
-        unread = [f"{source}, {unit} {number}: {complaint}" for number, complaint in sorted(complaints)]
-        return examples, unread + problems_of(examples, labelled=self.label is not None)
+        unread = _told(complaints, source, unit)
+        return examples, unread + (problems_of(examples, labelled=self.label is not None) if found or not unread else [])
 
     def _rows(
         self, rows: Rows, places: Mapping[str, int], complaints: list[tuple[int, str]], names: Sequence[str] | None
@@ -137,6 +137,10 @@ class _Reading:
                 complaints.append((number, str(wrong)))
             else:
                 yield example
+
+
+def _told(complaints: Iterable[tuple[int, str]], source: str, unit: str) -> list[str]:
+    return [f"{source}, {unit} {number}: {complaint}" for number, complaint in sorted(complaints)]
 
 
 def _header_problem(columns: Sequence[str], header: Sequence[str]) -> str:

@@ -139,23 +139,19 @@ def _read_json(path: Path, options: Options, report: Report) -> Rows:
 
 
 def _json_items(text: str, report: Report) -> Iterator[tuple[int, Any]]:
-    """The items of a JSON list with the lines at which they begin. After a syntax error nothing can be trusted, so reading ends."""
+    """The items of a JSON list with the lines at which they begin; a list with a syntax error gives none."""
+    try:
+        count = len(json.loads(text))
+    except (ValueError, RecursionError) as wrong:
+        report(getattr(wrong, "lineno", 1), f"not JSON: {wrong}")
+        return
     decoder, gap = json.JSONDecoder(), re.compile(r"[\s,]*")
-    end, line, position = text.rstrip().removesuffix("]"), 1, text.index("[") + 1
-    counted = 0
-    while (position := _end(gap, text, position)) < len(end):
-        line, counted = line + text.count("\n", counted, position), position
-        try:
-            item, position = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError) as wrong:
-            report(line, f"not JSON: {wrong}")
-            return
+    line, counted, end = 1, 0, text.index("[") + 1
+    for _ in range(count):
+        start = gap.match(text, end).end()  # type: ignore[union-attr]  # it matches nothing, too
+        line, counted = line + text.count("\n", counted, start), start
+        item, end = decoder.raw_decode(text, start)
         yield line, item
-
-
-def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
-    found = pattern.match(text, position)
-    return found.end() if found else position
 
 
 def _objects(items: Iterable[tuple[int, Any]], report: Report) -> Rows:

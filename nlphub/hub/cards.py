@@ -58,7 +58,7 @@ class FileEntry:
     path: Path
     bytes: Bytes | None
     sha256: Digest | None
-    sources: Annotated[tuple[Source, ...], Field(strict=False, min_length=1, max_length=16)]
+    sources: Annotated[tuple[Source, ...], Field(min_length=1, max_length=16)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +83,16 @@ class Card:
     __pydantic_config__ = _STRICT
     name: Name
     version: Version
-    aliases: Annotated[tuple[Alias, ...], Field(strict=False, max_length=16)]
+    aliases: Annotated[tuple[Alias, ...], Field(max_length=16)]
     summary: Line
     licence: Licence
     language: Language
     architecture: Name
     parameters: Annotated[int, Field(ge=0)] | None
     tokenizer: Name
-    tasks: Annotated[tuple[Task, ...], Field(strict=False, max_length=len(TASKS))]
+    tasks: Annotated[tuple[Task, ...], Field(max_length=len(TASKS))]
     upstream: Line | None
-    files: Annotated[tuple[FileEntry, ...], Field(strict=False, min_length=1, max_length=256), AfterValidator(_files)]
+    files: Annotated[tuple[FileEntry, ...], Field(min_length=1, max_length=256), AfterValidator(_files)]
 
     @property
     def title(self) -> str:

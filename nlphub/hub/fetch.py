@@ -25,9 +25,7 @@ PATIENCE = Patience()
 _BLOCK = 1 << 20  # bytes of a local file copied at a time
 
 
-def fetch(
-    entry: FileEntry, target: Path, *, label: str, progress: Progress | None = None, patience: Patience = PATIENCE
-) -> FileEntry:
+def fetch(entry: FileEntry, target: Path, *, label: str, progress: Progress | None = None, patience: Patience = PATIENCE) -> FileEntry:
     """Put the bytes that ``entry`` promises at ``target``, whole or not at all; a link planted there is replaced, not followed.
 
     Bytes of an interrupted download of a file whose digest is known are hashed again and the rest is asked for. A file of unknown

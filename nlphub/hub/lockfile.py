@@ -1,16 +1,18 @@
 """lock.json of a module in the store: what was installed, the digests that this pins, and the stamp of each verified file."""
 
 import json
+import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nlphub.errors import StoreError
-from nlphub.files import publish_json
+from nlphub.files import json_text
 from nlphub.hub.cards import FileEntry
 from nlphub.hub.names import check_path, check_source
+from nlphub.hub.part import Part
 
 NAME = "lock.json"
 _MAX_BYTES = 4 << 20
@@ -39,22 +41,30 @@ def read(folder: Path) -> Lock | None:
         StoreError: it cannot be read, or is not what this file writes.
     """
     try:
-        with (folder / NAME).open("rb") as stream:
+        with open(os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
             files = json.loads(stream.read(_MAX_BYTES))["files"]
         return {path: _locked(path, facts) for path, facts in files.items()}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as damage:
-        name, version = folder.parent.name, folder.name
-        raise StoreError(
-            f"{folder / NAME} is damaged ({damage}). Run: nlphub remove {name} --version {version} && nlphub install {name} --version {version}"
-        ) from damage
+        module = f"{folder.parent.name} --version {folder.name}"
+        raise StoreError(f"{folder / NAME} is damaged ({damage}). Run: nlphub remove {module} && nlphub install {module}") from damage
 
 
 def write(folder: Path, entries: Iterable[FileEntry]) -> None:
-    """Publish the lock of verified files."""
+    """Publish the lock of verified files.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
     files = {entry.path: _facts(entry, folder / entry.path) for entry in entries}
-    publish_json(folder / NAME, {"name": folder.parent.name, "version": folder.name, "files": files})
+    part = Part(folder / NAME)
+    try:
+        part.write(json_text({"name": folder.parent.name, "version": folder.name, "files": files}).encode())
+        with suppress(FileNotFoundError):  # another process was faster, and its lock says the same
+            part.finish()
+    finally:
+        part.close(keep=False)
 
 
 def pinned(files: Sequence[FileEntry], lock: Lock) -> list[FileEntry]:
@@ -77,7 +87,8 @@ def stamp(path: Path) -> tuple[int, int, int]:
 
 
 def _facts(entry: FileEntry, path: Path) -> dict[str, object]:
-    return asdict(entry) | {"stamp": stamp(path)}
+    mark = stamp(path)
+    return {"bytes": mark[0], "sha256": entry.sha256, "sources": entry.sources, "stamp": mark}
 
 
 def _locked(path: str, facts: Mapping[str, object]) -> Locked:

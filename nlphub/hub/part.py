@@ -32,7 +32,10 @@ class Part:
         self.size = 0
         self._target = target
         self._digest = hashlib.sha256()
-        handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=".part", dir=target.parent)
+        try:
+            handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=".part", dir=target.parent)
+        except OSError as failure:
+            raise StoreError(f"{target} cannot be written: {failure.strerror}") from failure
         self._path = Path(name)
         self._stream = os.fdopen(handle, "wb")
 

@@ -138,7 +138,8 @@ def _cards(modules: Mapping[str, Any]) -> tuple[list[Card], list[str]]:
     for name, entries in modules.items():
         for entry in entries if isinstance(entries, list) else [entries]:
             try:
-                cards.append(adapter.validate_python({**entry, "name": name} if isinstance(entry, dict) else entry))
+                named = {**entry, "name": name} if isinstance(entry, dict) else entry
+                cards.append(adapter.validate_json(json.dumps(named)))  # as JSON: lists become tuples and nothing else is coerced
             except ValidationError as wrong:
                 problems += [f"{name}: {problem}" for problem in _explain(wrong)]
     return cards, problems
@@ -146,7 +147,7 @@ def _cards(modules: Mapping[str, Any]) -> tuple[list[Card], list[str]]:
 
 def _explain(wrong: ValidationError) -> Iterator[str]:
     for error in wrong.errors(include_url=False):
-        key = ".".join(map(str, error["loc"]))
+        key = ".".join(map(str, error["loc"])) or "its entry"
         if error["type"] == "missing":
             yield f"{key} is missing"
         elif error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):

@@ -13,8 +13,8 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,11 +83,15 @@ def install(card: Card, *, rehash: bool = False, progress: Progress | None = Non
     return place
 
 
-def installed() -> list[Installed]:
-    """What the store holds, sorted by name; unfinished installations are not among them."""
-    return [
-        Installed(place.parent.name, place.name, _files_of(place)) for place in _version_folders() if (place / lockfile.NAME).is_file()
-    ]
+def installed(name: str | None = None) -> list[Installed]:
+    """What the store holds, sorted by name; unfinished installations are not among them.
+
+    Args:
+        name: only the versions of this name or alias.
+    """
+    wanted = _stored_name(name) if name is not None else None
+    places = (place for place in _version_folders() if wanted in (None, place.parent.name) and (place / lockfile.NAME).is_file())
+    return [Installed(place.parent.name, place.name, _files_of(place)) for place in places]
 
 
 def verify(card: Card | Installed) -> list[str]:
@@ -98,7 +102,7 @@ def verify(card: Card | Installed) -> list[str]:
     except StoreError as damage:
         return [str(damage)]
     if lock is None:
-        return [f"is not installed; run: nlphub install {card.name} --version {card.version}"]
+        return [f"is not installed in {place}"]
     wanted = lockfile.pinned(card.files, lock)
     known = {entry.path for entry in wanted} | {lockfile.NAME}
     return [
@@ -140,9 +144,16 @@ def _root() -> Path:
     return paths.home() / "modules"
 
 
-def _alone(name: str, version: str) -> AbstractContextManager[None]:
+@contextmanager
+def _alone(name: str, version: str) -> Iterator[None]:
+    """Keep other processes waiting, where the file system can; without it they do the same work twice, and no harm."""
     private.make(paths.home() / "locks")
-    return locked(paths.home() / "locks" / f"{name}-{version}.lock", timeout=_WAIT)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(paths.home() / "locks" / f"{name}-{version}.lock", timeout=_WAIT))
+        except OSError as failure:
+            log.warning("going on without a lock on %s %s: %s", name, version, failure)
+        yield
 
 
 def _read(place: Path) -> lockfile.Lock | None:
@@ -162,13 +173,14 @@ def _is_complete(card: Card, place: Path, *, rehash: bool) -> bool:
         return True
     if any(_problem(place / entry.path, entry) for entry in wanted):
         return False
-    with suppress(OSError):  # a store that is shared read-only
-        lockfile.write(place, [lock[entry.path].entry if entry.path in lock else entry for entry in wanted])
+    with suppress(StoreError):  # a store that is shared read-only
+        lockfile.write(place, [replace(entry, sources=lock[entry.path].entry.sources) if entry.path in lock else entry for entry in wanted])
     return True
 
 
 def _complete(card: Card, place: Path, progress: Progress | None, patience: Patience) -> None:
     """Fetch what is missing or wrong, then write lock.json."""
+    _sweep(place.parent)
     lock = lockfile.read(place) or {}
     entries = {entry.path: entry for entry in lockfile.pinned(card.files, lock)}
     missing = [replace(entry, sources=_with_mirrors(card, entry)) for entry in entries.values() if _problem(place / entry.path, entry)]
@@ -264,12 +276,12 @@ def _files_in(place: Path) -> Iterator[str]:
 
 def _version_folders() -> list[Path]:
     """The folders ``<name>/<version>`` of the store, sorted."""
-    return [place for place in sorted(_root().glob("*/*")) if _is_ours(check_name, place.parent.name) and _is_ours(check_version, place.name)]
+    return [place for place in sorted(_root().glob("*/*")) if _is_module(place.parent.name, place.name)]
 
 
-def _is_ours(check: Callable[[str], str], name: str) -> bool:
+def _is_module(name: str, version: str) -> bool:
     with suppress(ValueError):
-        return bool(check(name))
+        return bool(check_name(name) and check_version(version))
     return False
 
 
@@ -287,6 +299,11 @@ def _delete(place: Path) -> int:
     (place / lockfile.NAME).unlink(missing_ok=True)
     grave = Path(tempfile.mkdtemp(prefix=f".{place.name}~", suffix=".old", dir=place.parent))
     place.replace(grave / place.name)
-    for old in place.parent.glob(".*~*.old"):  # those of killed removals too
-        shutil.rmtree(old, ignore_errors=True)
+    _sweep(place.parent)
     return freed
+
+
+def _sweep(place: Path) -> None:
+    """Bury what :func:`_delete` moved out of sight, also before it was killed."""
+    for grave in place.glob(".*~*.old"):
+        shutil.rmtree(grave, ignore_errors=True)

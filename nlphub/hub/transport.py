@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -115,6 +115,7 @@ class _SafeRedirects(HTTPRedirectHandler):
     def redirect_request(self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> Request | None:
         scheme = urlsplit(newurl).scheme
         if scheme not in ("https", req.type):
+            fp.close()
             raise FetchError(f"redirects from {req.type} to {newurl!r}, which is refused")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -130,9 +131,11 @@ def _opener() -> OpenerDirector:
 
 def _judge(refusal: HTTPError) -> Exception:
     message = f"answers {refusal.code} {refusal.reason}".strip()
-    if refusal.code == 416:
+    if refusal.code == 416:  # the bytes that are here already are too many
         return PassingError(message, restart=True)
-    return PassingError(message, retry_after=_seconds(refusal.headers)) if refusal.code in _MAY_PASS else FetchError(message)
+    if refusal.code in _MAY_PASS:
+        return PassingError(message, retry_after=float(_number(refusal.headers.get("Retry-After")) or 0))
+    return FetchError(message)
 
 
 def _judge_connection(failure: OSError | HTTPException) -> Exception:
@@ -162,12 +165,8 @@ def _blocks(answer: HTTPResponse) -> Iterator[bytes]:
         raise PassingError(f"broke off: {_words(failure)}") from failure
 
 
-def _seconds(headers: Mapping[str, str]) -> float:
-    return float(_number(headers.get("Retry-After")) or 0)
-
-
 def _number(text: str | None) -> int | None:
-    return int(text) if text and len(text) < 16 and text.isascii() and text.isdigit() else None
+    return int(text) if text and len(text) < 19 and text.isascii() and text.isdigit() else None
 
 
 def _words(reason: object) -> str:

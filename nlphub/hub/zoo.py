@@ -5,7 +5,7 @@ A folder of the user's own joins the table when the caller names it. Nothing els
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -33,7 +33,7 @@ class Parts:
 
     transformer: Callable[..., Any]
     tokenizer: Callable[[Path], Any]
-    heads: Mapping[str, type[Any]]
+    heads: dict[str, type[Any]]
 
 
 def names() -> list[str]:
@@ -83,7 +83,7 @@ def add_directory(folder: Path) -> str:
 
 def _problems(folder: Path) -> Iterator[str]:
     if any(folder.is_relative_to((paths.home() / part).resolve()) for part in ("modules", "cache")):
-        yield "it lies in the store: what is downloaded is data, and its code is never run. Copy it to a place of your own and read it first"
+        yield "it lies in the store, and what is downloaded is never run. Copy it to a place of your own, and read its code first"
     try:
         check_name(folder.name)
     except ValueError as wrong:

@@ -4,8 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from nlphub.errors import InputError
+from nlphub.errors import InputError, brief
 from nlphub.kernels import ACTIVATIONS
+
+# Bounds for numbers that came with a download; the hash of dropout has 16 bits for positions.
+_MOST = {"vocab": 1 << 22, "layers": 256, "width": 1 << 14, "heads": 1 << 10, "inner": 1 << 16, "positions": 1 << 16, "types": 1 << 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +72,21 @@ class EncoderConfig:
 
 
 def _problems(config: EncoderConfig) -> Iterator[str]:
-    sizes = ("vocab", "layers", "width", "heads", "inner", "positions", "types")
-    wrong = [name for name in sizes if not _is_int(getattr(config, name)) or getattr(config, name) < 1]
-    yield from (f"{name}={getattr(config, name)!r} must be a whole number of at least 1" for name in wrong)
+    wrong = [name for name, most in _MOST.items() if not _is_int(getattr(config, name)) or not 1 <= getattr(config, name) <= most]
+    yield from (f"{name}={brief(getattr(config, name))} must be a whole number from 1 to {_MOST[name]}" for name in wrong)
     if not wrong and config.width % config.heads:
         yield f"width={config.width} must be a multiple of heads={config.heads}"
-    if not _is_int(config.task_types) or config.task_types < 0:
-        yield f"task_types={config.task_types!r} must be a whole number, 0 for none"
+    if not _is_int(config.task_types) or not 0 <= config.task_types <= _MOST["types"]:
+        yield f"task_types={brief(config.task_types)} must be a whole number up to {_MOST['types']}, 0 for none"
     elif not _is_int(config.task_id) or not 0 <= config.task_id < max(1, config.task_types):
-        yield f"task_id={config.task_id!r} must be at least 0 and below task_types={config.task_types}"
-    if config.activation not in ACTIVATIONS:
-        yield f"activation={config.activation!r} must be one of {', '.join(sorted(ACTIVATIONS))}"
+        yield f"task_id={brief(config.task_id)} must be at least 0 and below task_types={config.task_types}"
+    if not isinstance(config.activation, str) or config.activation not in ACTIVATIONS:
+        yield f"activation={brief(config.activation)} must be one of {', '.join(sorted(ACTIVATIONS))}"
     for name in ("dropout", "attention_dropout"):
         if not _is_number(getattr(config, name)) or not 0 <= getattr(config, name) < 1:
-            yield f"{name}={getattr(config, name)!r} must be at least 0 and below 1"
+            yield f"{name}={brief(getattr(config, name))} must be at least 0 and below 1"
     if not _is_number(config.eps) or not 0 < config.eps < 1:
-        yield f"eps={config.eps!r} must be above 0 and below 1"
+        yield f"eps={brief(config.eps)} must be above 0 and below 1"
 
 
 def _is_int(value: Any) -> bool:

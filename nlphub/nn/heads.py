@@ -92,20 +92,21 @@ class MaskedLMHead(Head):
     task = "mlm"
     rows = "all"
 
-    def __init__(self, width: int, labels: int, *, dropout: float = 0.0, activation: str = "gelu", eps: float = 1e-5) -> None:
+    def __init__(self, width: int, labels: int, *, dropout: float = 0.0) -> None:
         super().__init__(width, labels, dropout=dropout)
-        self.activation = activation
         self.transform = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width, eps=eps)
+        self.norm = nn.LayerNorm(width)
         self.bias = nn.Parameter(torch.zeros(labels))
-        self._decoder: tuple[nn.Embedding, ...] = ()  # in a tuple: a module attribute would save and count the embedding twice
+        self._words: tuple[nn.Embedding, ...] = ()  # in a tuple: a module attribute would save and count the embedding twice
+        self._activation = ""
 
     def attach(self, encoder: Encoder) -> None:
-        """Tie the decoder to the encoder's word embedding."""
-        self._decoder = (encoder.embeddings.word,)
+        """Tie the decoder to the encoder's word embedding, and take its activation and the eps of its norms."""
+        self._words, self._activation, self.norm.eps = (encoder.embeddings.word,), encoder.config.activation, encoder.config.eps
 
     def forward(self, hidden: Tensor, packed: Packed[Tensor] | None = None, *, noise: Noise | None = None) -> Tensor:
         """``(r, vocab)`` logits of hidden rows ``(r, d)``. There is no dropout here, as in BERT and ERNIE."""
-        if not self._decoder:
+        if not self._words:
             raise RuntimeError("a masked-LM head shares the word embedding of an encoder: call head.attach(encoder) first")
-        return F.linear(self.norm(ACTIVATIONS[self.activation](self.transform(hidden))), self._decoder[0].weight, self.bias)
+        transformed = self.norm(ACTIVATIONS[self._activation](self.transform(hidden)))
+        return F.linear(transformed, self._words[0].weight, self.bias)

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16
+MAX_DIGITS = 64  # characters of a number
 
 Path = tuple[str | int | float | bool | None, ...]  # keys and indices from the root to a value
 
 _CORE = "tag:yaml.org,2002:"
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")  # Unicode's own, which YAML 1.1 takes for line ends and 1.2 does not
 _SCALARS = [  # tag, pattern of plain scalars, first characters
     ("bool", re.compile(r"true|True|TRUE|false|False|FALSE"), "tTfF"),
     ("null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
@@ -109,6 +111,11 @@ def _dumper() -> "type[yaml.SafeDumper]":
     class Dumper(yaml.SafeDumper):
         """Knows both versions' scalars, so that a string that looks like a number in either is quoted."""
 
+        def represent_str(self, text: str) -> Any:
+            style = '"' if _LINE_ENDS.search(text) else None  # only this style escapes them; PyYAML's plain style would lose them
+            return self.represent_scalar(_CORE + "str", text, style=style)
+
+    Dumper.add_representer(str, Dumper.represent_str)
     for tag, pattern, first in _SCALARS:
         Dumper.add_implicit_resolver(_CORE + tag, re.compile(f"(?:{pattern.pattern})$"), list(first))
     return Dumper
@@ -153,6 +160,8 @@ def _scalar(node: Any, document: Document, name: str) -> Any:
             return None
         if kind == "bool":
             return {"true": True, "false": False}[text.lower()]
+        if kind in ("int", "float") and len(text) > MAX_DIGITS:
+            raise ValueError
         if kind == "int":
             return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
         if kind == "float":

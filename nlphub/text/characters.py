@@ -24,12 +24,16 @@ from nlphub import files
 from nlphub.errors import InputError, StoreError, WeightsError
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.manifest import SPECIAL, Manifest
+from nlphub.text.masking import Entries, Masked, Spans, mask_words
 from nlphub.text.normalize import CODE_POINTS, Table, code_points
+from nlphub.text.words import find_word_starts
 
 KIND = "characters"
 VOCABULARY_FILE = "vocab.txt"
 LOOKED_AT = 16  # code points of a text that are looked at, for each token that could be kept
-CHUNK = 1 << 18  # code points that are encoded together: bounds memory, and fits the processor's cache
+CHUNK = 1 << 20  # code points that are encoded together, which bounds the memory of the intermediate arrays
+
+Flags = NDArray[np.bool_]
 
 _NOTHING = 0xFFFF  # in the lookup table: this code point is dropped
 
@@ -56,7 +60,9 @@ class CharacterTokenizer:
         self.table = table
         self.max_length = max_length
         self.ordinary = _check(self.vocabulary, table)
-        self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = (self.vocabulary.index(name) for name in SPECIAL.values())
+        special = tuple(map(self.vocabulary.index, SPECIAL.values()))
+        self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = special
+        self._entries = Entries(mask=self.mask_id, special=special, random=range(self.ordinary, len(self.vocabulary)))
         self.digest = _digest(self.vocabulary, table)
         self._lookup = _lookup(self.vocabulary, table.text)
 
@@ -109,7 +115,12 @@ class CharacterTokenizer:
         """
         segments, width = _segments(texts, pairs)
         room = self._room(max_length, width)
-        chunks = [self._encode(chunk, width, room) for chunk in _chunks(segments, width, self.max_length * LOOKED_AT)]
+        lengths = np.fromiter(map(len, segments), np.int64, len(segments))
+        cap = LOOKED_AT * self.max_length
+        capped = lengths > cap
+        if capped.any():
+            segments, lengths = [text[:cap] for text in segments], np.minimum(lengths, cap)
+        chunks = [self._encode(segments[a:b], lengths[a:b], capped[a:b], width, room) for a, b in _chunks(lengths, width)]
         return chunks[0] if len(chunks) == 1 else _joined(chunks)
 
     def decode(self, ids: Sequence[int] | Ints) -> str:
@@ -124,6 +135,23 @@ class CharacterTokenizer:
             raise InputError(f"{wrong[0]} is not an id of this tokenizer; ids go from 0 to {len(self) - 1}")
         return "".join(self.vocabulary[i] for i in values.tolist() if i not in (self.pad_id, self.cls_id, self.sep_id))
 
+    def words(self, texts: Sequence[str], encoded: Encoded, pairs: Sequence[str] | None = None) -> Flags:
+        """``(t,)`` bool: where words start in a batch that was encoded from these texts (see :mod:`nlphub.text.words`)."""
+        segments, width = _segments(texts, pairs)
+        return find_word_starts(segments, encoded, self.table, width=width)
+
+    def mask(
+        self,
+        encoded: Encoded,
+        word_starts: Flags,
+        *,
+        generator: np.random.Generator,
+        rate: float = 0.15,
+        spans: Spans | None = None,
+    ) -> Masked:
+        """Mask whole words and, as units, the caller's entities or phrases; see :func:`nlphub.text.masking.mask_words`."""
+        return mask_words(encoded, word_starts, self._entries, generator=generator, rate=rate, spans=spans)
+
     def _room(self, max_length: int | None, width: int) -> int:
         limit = self.max_length if max_length is None else max_length
         special = 1 + width
@@ -134,25 +162,25 @@ class CharacterTokenizer:
             )
         return int(limit) - special
 
-    def _encode(self, segments: list[str], width: int, room: int) -> Encoded:
+    def _encode(self, segments: list[str], lengths: Ints, capped: Flags, width: int, room: int) -> Encoded:
         """Encode ``b * width`` segments, ``width`` of them to a sequence, with ``room`` characters to a sequence."""
-        segments, capped = _cap(segments, self.max_length * LOOKED_AT)
-        ids, places, counts = self._look_up(segments)
+        ids, places, counts = self._look_up(segments, lengths)
         kept = _longest_first(counts.reshape(-1, width), room).ravel()
-        if not np.array_equal(kept, counts):
+        cut = kept < counts
+        if cut.any():
             chosen = _places_in(counts) < np.repeat(kept, counts)
             ids, places = ids[chosen], places[chosen]
-        return self._assemble(ids, places, kept, width, truncated=((kept < counts) | capped).reshape(-1, width).any(axis=1))
+        return self._assemble(ids, places, kept, width, truncated=np.any((cut | capped).reshape(-1, width), axis=1))
 
-    def _look_up(self, segments: list[str]) -> tuple[NDArray[np.uint16], Ints, Ints]:
+    def _look_up(self, segments: list[str], lengths: Ints) -> tuple[NDArray[np.uint16], Ints, Ints]:
         """``(k,)`` ids of the characters that are kept, ``(k,)`` their places in their segments, and how many each segment has."""
         ids = self._lookup[code_points("".join(segments))]
         kept = np.flatnonzero(ids != _NOTHING)
-        edges = _edges(np.fromiter(map(len, segments), np.int64, len(segments)))
+        edges = _edges(lengths)
         counts = np.diff(np.searchsorted(kept, edges))
         return ids[kept], kept - np.repeat(edges[:-1], counts), counts
 
-    def _assemble(self, ids: NDArray[np.uint16], places: Ints, counts: Ints, width: int, *, truncated: NDArray[np.bool_]) -> Encoded:
+    def _assemble(self, ids: NDArray[np.uint16], places: Ints, counts: Ints, width: int, *, truncated: Flags) -> Encoded:
         """Put [CLS] before each sequence and [SEP] behind each segment."""
         lengths = counts + 1
         lengths[::width] += 1
@@ -160,9 +188,10 @@ class CharacterTokenizer:
         cls, sep = edges[:-1:width], edges[1:] - 1
         body = np.ones(edges[-1], dtype=np.bool_)
         body[cls] = body[sep] = False
+        where = np.flatnonzero(body)
         row, offsets = np.empty(len(body), np.int64), np.zeros((len(body), 2), np.int64)
-        row[cls], row[sep], row[body] = self.cls_id, self.sep_id, ids
-        offsets[body] = places[:, None] + np.array([0, 1])
+        row[cls], row[sep], row[where] = self.cls_id, self.sep_id, ids
+        offsets[where, 0], offsets[where, 1] = places, places + 1
         types = np.repeat(np.arange(len(counts), dtype=np.int64) % width, lengths)
         return Encoded(ids=row, types=types, offsets=offsets, starts=edges[::width], truncated=truncated)
 
@@ -223,18 +252,11 @@ def _strings(name: str, texts: Sequence[str]) -> list[str]:
     return strings
 
 
-def _chunks(segments: list[str], width: int, cap: int) -> Iterator[list[str]]:
-    """Cut a batch between sequences into chunks of about ``CHUNK`` code points; an empty batch is one empty chunk."""
-    sizes = np.minimum(np.fromiter(map(len, segments), np.int64, len(segments)), cap)
-    numbers = np.cumsum(sizes.reshape(-1, width).sum(axis=1)) // CHUNK
+def _chunks(lengths: Ints, width: int) -> Iterator[tuple[int, int]]:
+    """Cut a batch between sequences into ranges of about ``CHUNK`` code points; an empty batch is one empty range."""
+    numbers = np.cumsum(lengths.reshape(-1, width).sum(axis=1)) // CHUNK
     edges = np.flatnonzero(np.diff(numbers)) + 1
-    for first, last in itertools.pairwise([0, *edges.tolist(), len(numbers)]):
-        yield segments[first * width : last * width]
-
-
-def _cap(segments: list[str], cap: int) -> tuple[list[str], NDArray[np.bool_]]:
-    capped = np.fromiter(map(len, segments), np.int64, len(segments)) > cap
-    return [text[:cap] for text in segments] if capped.any() else segments, capped
+    yield from itertools.pairwise([0, *(edges * width).tolist(), len(lengths)])
 
 
 def _longest_first(counts: Ints, room: int) -> Ints:

@@ -39,7 +39,9 @@ class Manifest:
             raise StoreError(f"{folder} is not a tokenizer's folder: it has no {FILE_NAME}")
         value = _json(path)
         if value.get("version") != VERSION or value.get("special") != SPECIAL:
-            raise StoreError(f"{path}: version {value.get('version')!r} with special entries {value.get('special')!r} is not read by this nlphub")
+            raise StoreError(
+                f"{path} is not read by this nlphub: it has version {value.get('version')!r}, special {value.get('special')!r}"
+            )
         kind, max_length, digest = value.get("kind"), value.get("max_length"), value.get("digest")
         if not (isinstance(kind, str) and isinstance(digest, str) and type(max_length) is int and max_length > 0):
             raise StoreError(f"{path} needs 'kind' (text), 'max_length' (positive) and 'digest' (text); it has {value!r}")

@@ -124,4 +124,5 @@ def _rule(line: str, number: int) -> tuple[int, int, int]:
     try:
         return int(first, 16), int(last or first, 16), CODE_POINTS if result == NOTHING else ord(result)
     except (TypeError, ValueError) as wrong:
-        raise WeightsError(f"{FILE_NAME} line {number}: {line!r} is not a rule; expected e.g. '9AD4<tab>体' or '0000..0020<tab>nothing'") from wrong
+        expected = "e.g. '9AD4<tab>体' or '0000..0020<tab>nothing'"
+        raise WeightsError(f"{FILE_NAME} line {number}: {line!r} is not a rule; expected {expected}") from wrong

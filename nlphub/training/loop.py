@@ -129,7 +129,7 @@ class Loop:
         for part in self._parts(batch):
             losses = self._losses(part, Noise(seed=_mix(self.settings.seed, number)))
             share = losses.sum() / len(batch)
-            share.backward()
+            torch.autograd.backward(share)
             total += share.detach()
         self.module.eval()
         return float(total)

@@ -77,7 +77,7 @@ def finetune(recipe: Recipe, *, overwrite: bool = False, resume: bool = False, p
     Raises:
         InputError: the folder holds something already, or the data are not fit for training (nothing is written then).
     """
-    splits = load_splits(recipe.data)
+    splits = load_splits(recipe.data, seed=recipe.train.seed)
     check_for_training(splits["train"], splits.get("dev"), test=splits.get("test"))
     folder = Path(recipe.run.folder)
     _check_folder(folder, overwrite=overwrite, resume=resume)
@@ -88,6 +88,7 @@ def finetune(recipe: Recipe, *, overwrite: bool = False, resume: bool = False, p
         version=recipe.module.version,
         task=recipe.task,
         labels=splits["train"].label_names,
+        max_length=recipe.data.max_length,
         seed=recipe.train.seed,
     )
     lock = _lock(recipe, splits, module)

@@ -126,6 +126,7 @@ class Trainer:
                 log.info("stopped before step %d: no better score in %d evaluations", number, progress.stale)
                 return
             fact = loop.step(number, batch, progress)
+            self.module.trained = True
             if loop.evaluates(number):
                 fact = self._judge(fact, dev)
             progress = fact.progress
@@ -145,7 +146,7 @@ class Trainer:
         if self.module.head is None:
             self.module.add_head("seq-cls", train.label_names)
         if self.optimizer is not None:
-            join(self.optimizer, self.module.head.parameters())
+            join(self.optimizer, self.module.task_head.parameters())
 
     def _optimizer(self) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -177,7 +178,6 @@ class Trainer:
         if last is None:
             log.info("nothing was left to train: the run had ended")
         self.keeper.restore_best(self.module)
-        self.module.trained = True
         metrics = self.evaluate(dev) if dev is not None else None
         return Report(metrics, steps=last.step if last else 0, seconds=seconds, examples_per_second=seen / seconds)
 

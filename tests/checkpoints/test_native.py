@@ -199,16 +199,40 @@ def test_lost_weights_are_an_error_and_made_ones_are_not(saved):
         ("[" * 100_000, "not valid JSON"),
         ("[]", "'architecture' and 'encoder'. Found: list"),
         ('{"model_type": "bert"}', "Hugging Face config"),
-        ('{"architecture": "../x", "encoder": {}}', "no name of a module"),
-        ('{"architecture": "ernie_tiny", "encoder": {"vocab": 1}}', "'layers' is missing"),
         (" " * (1 << 20) + "{}", "larger than"),
     ],
-    ids=["torn", "deep", "list", "hugging face", "path", "encoder", "huge"],
+    ids=["torn", "deep", "list", "hugging face", "huge"],
 )
 def test_a_config_that_is_none_of_ours_is_refused(tmp_path, content, message):
     (tmp_path / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(WeightsError, match=message):
         native.load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "../x"}, "no name of a module"),
+        ({"architecture": 3}, "no name of a module"),
+        ({"encoder": []}, "encoder: expected a table"),
+        ({"encoder": {"vocab": 1}}, "encoder: 'layers' is missing"),
+        ({"encoder": {**CONFIG.to_dict(), "vocab": 10**12}}, "vocab=1000000000000 must be"),
+        ({"encoder": {**CONFIG.to_dict(), "activation": ["gelu"]}}, r"activation=\['gelu'\] must be"),
+        ({"encoder": {**CONFIG.to_dict(), "width": None, "eps": "x"}}, r"width=None must be(.|\n)*eps='x' must be"),
+        ({"labels": "ab"}, "labels: expected"),
+        ({"labels": ["a", 1]}, "labels: expected"),
+        ({"tokenizer": 1}, "tokenizer: expected"),
+        ({"tokenizer": {"digest": 1}}, "tokenizer: expected"),
+        ({"task": 1, "max_length": "9"}, r"task: expected str(.|\n)*max_length: expected int"),
+        ({"initial_seed": True}, "initial_seed: expected int"),
+    ],
+    ids=str,
+)
+def test_wrong_values_of_a_config_are_named(saved, change, message):
+    config = json.loads((saved / "config.json").read_text(encoding="utf-8"))
+    (saved / "config.json").write_text(json.dumps({**config, **change}), encoding="utf-8")
+    with pytest.raises(WeightsError, match=message):
+        native.load_config(saved)
 
 
 def test_a_folder_without_a_config_is_no_module(tmp_path):

@@ -24,7 +24,11 @@ def encoded(lengths: list[int]) -> Encoded:
 
 
 def slow_pack(source: Encoded, rows: list[int]) -> dict[str, list[int]]:
-    ids, types, positions, lengths, starts = [], [], [], [], []
+    ids: list[int] = []
+    types: list[int] = []
+    positions: list[int] = []
+    lengths: list[int] = []
+    starts: list[int] = []
     for row in rows:
         starts.append(len(ids))
         lengths.append(0)

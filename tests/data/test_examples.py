@@ -98,7 +98,13 @@ def test_examples_survive_pickling() -> None:
 
 def test_a_split_that_is_not_there_is_named_with_those_that_are() -> None:
     splits = Splits({"train": GOOD, "dev": GOOD[:2]})
-    assert (list(splits), len(splits), splits.labels, splits.get("test"), "test" in splits) == (["train", "dev"], 2, ("查物流", "退货"), None, False)
+    assert (list(splits), len(splits), splits.labels, splits.get("test"), "test" in splits) == (
+        ["train", "dev"],
+        2,
+        ("查物流", "退货"),
+        None,
+        False,
+    )
     with pytest.raises(DataError, match=r"no split 'dve'; there are: train, dev\. Did you mean 'dev'\?"):
         splits["dve"]
 
@@ -110,7 +116,9 @@ def test_good_data_pass() -> None:
 
 
 def test_everything_wrong_is_reported_at_once() -> None:
-    train = Examples([Example("a", "x", line=2), Example(" \u200b", "x", line=3), Example("b", line=4), Example("c", " ", line=5)], source="t.csv")
+    train = Examples(
+        [Example("a", "x", line=2), Example(" \u200b", "x", line=3), Example("b", line=4), Example("c", " ", line=5)], source="t.csv"
+    )
     dev = Examples([Example("a", "X", line=2), Example("b", "X", line=3), Example("c", "y", pair="", line=4)], source="d.csv")
     assert problems(train, dev, test=Examples([], source="e.csv")) == (
         "t.csv, line 3: the text is empty (nothing but spaces or invisible characters)",
@@ -132,7 +140,9 @@ def test_an_empty_train_is_one_problem() -> None:
 
 
 def test_labels_outside_a_fixed_list_are_refused() -> None:
-    assert problems(GOOD, labels=["退货", "物流"]) == ("row 3: label '查物流' is not one of the module's labels (2 examples). Did you mean '物流'?",)
+    assert problems(GOOD, labels=["退货", "物流"]) == (
+        "row 3: label '查物流' is not one of the module's labels (2 examples). Did you mean '物流'?",
+    )
     with pytest.raises(DataError, match="cannot be judged") as raised:
         check_labels_known(GOOD, ["退货"])
     assert raised.value.problems == ("row 3: label '查物流' is not one of the module's labels (2 examples).",)

@@ -19,7 +19,9 @@ def examples(rows: list[tuple[int, str]]) -> Examples:
 
 
 @given(rows=ROWS, shares=SHARES, seed=st.integers(0, 3))
-def test_every_example_is_in_exactly_one_part_and_the_order_is_kept(rows: list[tuple[int, str]], shares: dict[str, float], seed: int) -> None:
+def test_every_example_is_in_exactly_one_part_and_the_order_is_kept(
+    rows: list[tuple[int, str]], shares: dict[str, float], seed: int
+) -> None:
     parts = split_off(examples(rows), shares, seed=seed)
     assert set(parts) == {"train", *shares}
     assert sorted(line for part in parts.values() for line in (example.line or 0 for example in part)) == list(range(2, len(rows) + 2))

@@ -79,6 +79,19 @@ def test_masks_follow_the_example_wherever_it_is_packed(batch, route):
     assert (outputs[0] == 0).any()
 
 
+@pytest.mark.parametrize("route", [reference, cpu])
+def test_attention_drops_by_query_head_and_key(batch, route):
+    packed = batch([3, 5, 5], rows=[2, 0])
+    dropped = Draws.of(Noise(9), packed).dropout(0.5, layer=1, site=Site.ATTENTION)
+    same = torch.zeros(8, 16)  # queries and keys of zero: every weight is 1 / length before dropout
+    value = torch.cat([torch.eye(5, 8), torch.eye(3, 8)]).repeat(1, 2)  # so column 8 h + k of the output is the weight of head h and key k
+    kept = route.attention(same, same, value, Layout.of(packed), heads=2, dropped=dropped) != 0
+    for row, (example, position, length) in enumerate([*((2, i, 5) for i in range(5)), *((0, i, 3) for i in range(3))]):
+        for head in range(2):
+            expected = [stays(0.5, 9, 1, Site.ATTENTION, example, position, (head << 16) + key) for key in range(length)]
+            assert kept[row, 8 * head : 8 * head + length].tolist() == expected
+
+
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
 def test_the_share_of_zeros_is_the_probability(probability):
     kept = mask(probability)

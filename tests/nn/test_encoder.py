@@ -153,3 +153,13 @@ def test_packed_numpy_becomes_tensors_without_a_change(batch):
     assert packed.lengths.device.type == "cpu"
     assert packed.ids.dtype == torch.int64
     assert np.array_equal(packed.cls_rows.numpy(), [0, 2])
+
+
+def test_changed_dropout_acts_at_every_site(batch):
+    packed, model = batch(RAGGED), encoder()
+    model.set_dropout(0.0)
+    assert torch.equal(model(packed, noise=Noise(1)), model(packed))
+    model.set_dropout(0.5)
+    assert (model.config.dropout, model.config.attention_dropout) == (0.5, 0.5)
+    model.set_dropout(0.1)
+    torch.testing.assert_close(model(packed, noise=Noise(1)), encoder()(packed, noise=Noise(1)), atol=0, rtol=0)

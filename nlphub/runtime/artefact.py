@@ -1,0 +1,138 @@
+"""What an exported folder is: ``nlphub.json``, its checks, and the names of the files beside it.
+
+nlphub.json            this file: task, labels, calibration, digests of all other files, versions, measured parity
+onnx/model.onnx        input_ids, attention_mask, token_type_ids, int64 [batch, sequence] -> logits
+config.json            sizes and id2label under the names that Hugging Face's tools read
+nlphub_tokenizer.json  and the tokenizer's other files
+README.md              the card
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from nlphub.errors import StoreError
+from nlphub.files import sha256
+
+FACTS, GRAPH, CONFIG, CARD = "nlphub.json", "onnx/model.onnx", "config.json", "README.md"
+INPUTS, OUTPUT = ("input_ids", "attention_mask", "token_type_ids"), "logits"
+SCHEMA = 1
+
+_MAX_FACTS = 4 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """The facts of an exported folder that running it needs.
+
+    Attributes:
+        folder: where it lies.
+        task: the task of its head.
+        labels: in the order of the logits.
+        temperature: logits are divided by it.
+        threshold: answers with a smaller best probability are rejected.
+        max_length: tokens of a sequence, special ones included; longer texts are cut.
+        tokenizer: digest of the tokenizer that the weights were made with.
+        files: path inside the folder -> SHA-256.
+    """
+
+    folder: Path
+    task: str
+    labels: tuple[str, ...]
+    temperature: float
+    threshold: float
+    max_length: int
+    tokenizer: str
+    files: Mapping[str, str]
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file."""
+        return self.folder / GRAPH
+
+    @classmethod
+    def load(cls, folder: Path) -> "Artefact":
+        """Read ``nlphub.json`` and compare every file with its digest.
+
+        Raises:
+            StoreError: the folder is no artefact, is damaged, or was made by a newer nlphub; all mistakes at once.
+        """
+        facts = _read(folder / FACTS)
+        if problems := [*_problems(facts)] or [*_damage(folder, facts["files"])]:
+            lines = "\n".join(f"  - {problem}" for problem in problems)
+            raise StoreError(f"The artefact {folder} cannot be used:\n{lines}\nExport it again: module.export(...) or `nlphub export`.")
+        return cls(
+            folder=folder,
+            task=facts["task"],
+            labels=tuple(facts["labels"]),
+            temperature=float(facts["temperature"]),
+            threshold=float(facts["threshold"]),
+            max_length=facts["max_length"],
+            tokenizer=facts["tokenizer"]["digest"],
+            files={path: entry["sha256"] for path, entry in facts["files"].items()},
+        )
+
+
+def describe(folder: Path) -> dict[str, dict[str, int | str]]:
+    """``{path: {bytes, sha256}}`` of every file of a folder but ``nlphub.json``, as it stands there under ``files``."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FACTS)
+    return {path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise StoreError(f"{path.parent} is no exported folder: it has no {FACTS}. Make one with module.export(...) or `nlphub export`.")
+    if path.stat().st_size > _MAX_FACTS:
+        raise StoreError(f"{path} is larger than {_MAX_FACTS:,} bytes: nlphub never writes such a file")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as broken:
+        raise StoreError(f"{path} is not valid JSON: {broken}") from broken
+    schema = facts.get("schema") if isinstance(facts, dict) else None
+    if type(schema) is not int or schema < 1:
+        raise StoreError(f"{path} is not the description of an exported folder: it has no 'schema'")
+    if schema > SCHEMA:
+        raise StoreError(f"{path} has schema {schema}; this nlphub reads {SCHEMA}. Update it: pip install -U nlphub")
+    return dict(facts)
+
+
+def _problems(facts: Mapping[str, Any]) -> Iterator[str]:
+    labels, files, tokenizer = facts.get("labels"), facts.get("files"), facts.get("tokenizer")
+    if not isinstance(facts.get("task"), str):
+        yield f"task: expected a name, found {facts.get('task')!r}"
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        yield f"labels: expected a list of names, found {str(labels)[:80]}"
+    if not _is_number(facts.get("temperature")) or facts["temperature"] <= 0:
+        yield f"temperature: expected a number above 0, found {facts.get('temperature')!r}"
+    if not _is_number(facts.get("threshold")) or not 0 <= facts["threshold"] <= 1:
+        yield f"threshold: expected a number from 0 to 1, found {facts.get('threshold')!r}"
+    if type(facts.get("max_length")) is not int or facts["max_length"] < 3:
+        yield f"max_length: expected a whole number of at least 3, found {facts.get('max_length')!r}"
+    if not isinstance(tokenizer, dict) or not isinstance(tokenizer.get("digest"), str):
+        yield "tokenizer: expected its digest"
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) and isinstance(entry.get("sha256"), str) for entry in files.values()):
+        yield "files: expected a table of paths with 'sha256'"
+    elif GRAPH not in files:
+        yield f"files: {GRAPH} is not among them"
+    else:
+        yield from (f"files: {path!r} leaves the folder" for path in files if not _is_inside(path))
+
+
+def _damage(folder: Path, files: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    for path, entry in sorted(files.items()):
+        if not (folder / path).is_file():
+            yield f"{path} is missing"
+        elif (found := sha256(folder / path)) != entry["sha256"]:
+            yield f"{path} has changed since it was exported: sha256 {found}, expected {entry['sha256']}"
+
+
+def _is_inside(path: str) -> bool:
+    parts = PurePosixPath(path)
+    return not parts.is_absolute() and ".." not in parts.parts and "\\" not in path and ":" not in path and "\0" not in path
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,154 @@
+"""Whole runs from a recipe: what they leave behind, that they repeat to the bit, and what they refuse to touch."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner
+
+import nlphub as hub
+from nlphub.cli.app import app
+ROWS = [(f"{opening}{middle}{end}", label) for label, middle in (("余额", "还剩多少钱"), ("转账", "怎么汇款"), ("挂失", "卡丢了"))
+        for opening in ("请问", "你好", "喂", "那个") for end in ("", "啊", "呢", "？")]  # fmt: skip
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with training and test data."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("train", "test"):
+        with (tmp_path / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([("text", "label"), *ROWS])
+    return tmp_path
+
+
+@pytest.fixture
+def arguments(small_folder: Path, desk: Path) -> list[str]:
+    small = ["module.name=null", f"module.directory={small_folder}", "data.train=train.csv", "data.test=test.csv", "data.split={dev: 0.25}"]
+    return ["intent", *small, "train.epochs=2", "train.batch_size=8", "train.learning_rate=3e-3"]
+
+
+def run(*words: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(words))
+    if isinstance(result.exception, hub.NlphubError):
+        assert result.exception.exit_code == code, result.exception
+        return str(result.exception)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.stdout
+
+
+def test_a_run_leaves_everything_that_is_promised(arguments: list[str], desk: Path) -> None:
+    output = run("finetune", *arguments)
+    folder = desk / "runs" / "intent"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    promised = {"recipe.yaml", "lock.json", "metrics.jsonl", "best/model.safetensors", "best/config.json", "last/training_state.json"}
+    assert promised | {"report/metrics.json", "report/confusion.svg"} <= names
+    assert ElementTree.parse(folder / "report" / "confusion.svg").getroot().tag.endswith("svg")
+    lock = json.loads((folder / "lock.json").read_text("utf-8"))
+    assert set(lock["data_sha256"]) == {"train", "dev", "test"}
+    assert re.fullmatch("[0-9a-f]{64}", lock["result"]["weights_sha256"])
+    assert hub.load_recipe(folder / "recipe.yaml").train.epochs == 2
+    assert "macro" in output
+    assert output.count("0.") > 3, "scores and predictions are printed"
+    assert hub.Module(directory=folder).predict(["卡丢了"])[0] == hub.Module(directory=folder / "best").predict(["卡丢了"])[0]
+
+
+def test_the_same_recipe_twice_gives_the_same_weights_digest(arguments: list[str]) -> None:
+    first = json.loads(run("finetune", *arguments, "run.folder=runs/a", "export.folder=null", "--json"))
+    second = json.loads(run("finetune", *arguments, "run.folder=runs/b", "export.folder=null", "--json"))
+    assert first["weights_sha256"] == second["weights_sha256"]
+    assert first["metrics"] == second["metrics"]
+
+
+def test_the_resolved_recipe_of_a_run_repeats_it(arguments: list[str]) -> None:
+    first = json.loads(run("finetune", *arguments, "--json"))
+    again = json.loads(run("finetune", "runs/intent/recipe.yaml", "run.folder=runs/again", "export.folder=null", "--json"))
+    assert first["weights_sha256"] == again["weights_sha256"]
+
+
+def test_artefact_run_and_module_answer_alike(arguments: list[str], desk: Path) -> None:
+    run("finetune", *arguments)
+    texts = ["请问还剩多少钱", "卡丢了", "", "怎么汇款" * 60]
+    answers = [[json.loads(line) for line in run("predict", folder, *texts).splitlines()] for folder in ("dist/intent", "runs/intent")]
+    assert [answer["label"] for answer in answers[0]] == [answer["label"] for answer in answers[1]]
+    assert [answer["score"] for answer in answers[0]] == pytest.approx([answer["score"] for answer in answers[1]], abs=1e-5)
+    scores = json.loads(run("evaluate", "dist/intent", "test.csv", "--json", "--picture", "again.svg"))
+    assert scores["support"] == len(ROWS)
+    assert (desk / "again.svg").is_file()
+
+
+def test_a_run_is_not_overwritten_without_being_told(arguments: list[str]) -> None:
+    run("finetune", *arguments, "export.folder=null")
+    assert "--overwrite" in run("finetune", *arguments, code=2)
+    run("finetune", *arguments, "export.folder=null", "--overwrite")
+    assert "give one of them" in run("finetune", *arguments, "--overwrite", "--resume", code=2)
+
+
+def test_a_folder_that_is_no_run_is_left_alone(arguments: list[str], desk: Path) -> None:
+    (desk / "runs" / "intent").mkdir(parents=True)
+    (desk / "runs" / "intent" / "thesis.txt").write_text("precious")
+    assert "left alone" in run("finetune", *arguments, "--overwrite", code=2)
+    assert (desk / "runs" / "intent" / "thesis.txt").read_text() == "precious"
+
+
+def test_an_ended_run_can_be_resumed_without_harm(arguments: list[str]) -> None:
+    first = json.loads(run("finetune", *arguments, "--json"))
+    again = json.loads(run("finetune", *arguments, "--resume", "--json"))
+    assert again["weights_sha256"] == first["weights_sha256"]
+    assert "no run to resume" in run("finetune", *arguments, "run.folder=runs/other", "--resume", code=2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("text", "label"), ("", "甲"), ("好", "乙"), ("行", "")], "line 2"),
+        ([("text", "label"), ("好", "甲"), ("行", "甲")], "one class only"),
+        ([("text", "意图"), ("好", "甲")], "label"),
+        ([("text", "label")], "no examples"),
+    ],
+    ids=["bad rows", "one class", "no such column", "empty"],
+)
+def test_bad_data_is_exit_code_2_and_writes_nothing(rows: list[tuple[str, str]], message: str, arguments: list[str], desk: Path) -> None:
+    with (desk / "train.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    assert message in run("finetune", *arguments, code=2)
+    assert not (desk / "runs").exists()
+    assert not (desk / "dist").exists()
+
+
+def test_a_test_label_that_training_never_saw_is_refused(arguments: list[str], desk: Path) -> None:
+    (desk / "test.csv").write_text("text,label\n好,没见过\n", "utf-8")
+    assert "没见过" in run("finetune", *arguments, code=2)
+    assert not (desk / "runs").exists()
+
+
+def test_mistakes_in_a_recipe_are_exit_code_2_before_torch_is_loaded(desk: Path) -> None:
+    code = (
+        "import sys\nfrom nlphub.cli.app import app\nfrom nlphub.errors import RecipeError\n"
+        "try:\n    app(['finetune', 'intent', 'train.epoch=3', 'train.batch_size=many'], standalone_mode=False)\n"
+        "except RecipeError as error:\n    print(error)\nprint('torch' in sys.modules)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "train.epochs" in output
+    assert "train.batch_size" in output
+    assert output.strip().endswith("False")
+
+
+def test_commands_end_with_their_exit_codes(desk: Path) -> None:
+    for words, code in ((["finetune", "intnt"], 2), (["predict", "nowhere", "你好"], 2), (["nonsense"], 2), (["--version"], 0)):
+        done = subprocess.run([sys.executable, "-m", "nlphub", *words], capture_output=True, text=True)
+        assert done.returncode == code, (words, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+def test_predicting_reads_standard_input_and_files(arguments: list[str], desk: Path) -> None:
+    run("finetune", *arguments)
+    result = CliRunner().invoke(app, ["predict", "dist/intent", "-"], input="卡丢了\n还剩多少钱\n")
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines() if line.startswith("{")] == ["卡丢了", "还剩多少钱"]
+    assert len(run("predict", "dist/intent", "--input", "test.csv").splitlines()) == len(ROWS)
+    assert "either" in run("predict", "dist/intent", code=2)
