@@ -68,6 +68,10 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'nlphub' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    if home.partition(".")[0] in ("module", "training"):
+        from nlphub.errors import require
+
+        require("torch", extra="train", purpose=f"nlphub.{name}")
     return getattr(import_module(f"nlphub.{home}"), name)
 
 

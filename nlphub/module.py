@@ -187,7 +187,7 @@ class Module(nn.Module):
         out = np.zeros((len(encoded), self.encoder.config.width), np.float32)
         for rows, packed in self._batches(encoded):
             hidden = self.encoder(packed, rows="all" if pooling == "mean" else "cls")
-            vectors = torch.segment_reduce(hidden, "mean", lengths=packed.lengths) if pooling == "mean" else hidden
+            vectors = torch.segment_reduce(hidden, "mean", lengths=packed.lengths.to(hidden.device)) if pooling == "mean" else hidden
             out[rows] = vectors.float().cpu().numpy()
         return out
 
@@ -196,8 +196,15 @@ class Module(nn.Module):
         return self.tokenizer
 
     def save(self, folder: str | Path) -> None:
-        """Write weights, configuration, labels and tokenizer as a folder that ``hub.Module(directory=...)`` opens; all or nothing."""
-        with publish_folder(Path(folder).absolute()) as temporary:
+        """Write weights, configuration, labels and tokenizer as a folder that ``hub.Module(directory=...)`` opens; all or nothing.
+
+        Raises:
+            InputError: ``folder`` holds something other than a saved module, which would be lost.
+        """
+        path = Path(folder).absolute()
+        if path.exists() and not (path / native.CONFIG).is_file() and (path.is_file() or any(path.iterdir())):
+            raise InputError(f"{path} is not empty and is no saved module, so it is left alone; choose another folder")
+        with publish_folder(path) as temporary:
             self.write(temporary)
 
     def write(self, folder: Path) -> None:

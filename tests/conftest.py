@@ -1,8 +1,8 @@
-"""What every test gets: a home folder of its own, a clean environment, no outside network."""
+"""What every test gets: a home folder of its own, a clean environment, no outside network. And the small parts that many tests use."""
 
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,51 @@ def no_outside_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
     yield
+
+
+@pytest.fixture
+def batch() -> Callable[..., Any]:
+    """Packed batches of random ids: ``batch(lengths)``, or only the sequences ``rows`` of a data set with these lengths."""
+    import numpy as np
+
+    from nlphub.data.batching import pack
+    from nlphub.nn.encoder import to_tensors
+    from nlphub.text.encoding import Encoded
+
+    def make(lengths: Sequence[int], *, rows: Sequence[int] | None = None) -> Any:
+        generator, total = np.random.default_rng(0), sum(lengths)
+        encoded = Encoded(
+            ids=generator.integers(0, 50, total),
+            types=generator.integers(0, 2, total),
+            offsets=np.zeros((total, 2), np.int64),
+            starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            truncated=np.zeros(len(lengths), np.bool_),
+        )
+        return to_tensors(pack(encoded, np.array(range(len(lengths)) if rows is None else rows)))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def parts() -> dict[str, Any]:
+    """A small classifier over the real tokenizer, as export_artefact takes it, with attention and logits far from uniform."""
+    import torch
+
+    from nlphub.nn.encoder import Encoder, EncoderConfig
+    from nlphub.nn.heads import SequenceHead
+    from nlphub.nn.initialise import initialise
+    from nlphub.text.tokenizers import load_tokenizer
+
+    labels = ("查物流", "退货", "转人工", 'say "hi"')
+    tokenizer = load_tokenizer(Path(__file__).parents[1] / "tokenizers" / "zh_char")
+    encoder = Encoder(EncoderConfig(vocab=len(tokenizer), layers=2, width=24, heads=3, inner=40, task_types=2, task_id=1))
+    head = SequenceHead(24, len(labels))
+    for seed, part in enumerate((encoder, head)):
+        initialise(part, seed)
+        with torch.no_grad():
+            for parameter in part.parameters():
+                parameter.mul_(8.0 if parameter.ndim > 1 else 1.0).add_(0.05 if parameter.ndim == 1 else 0.0)
+    return {"encoder": encoder, "head": head, "tokenizer": tokenizer, "labels": labels, "card": {"architecture": "ernie_tiny"}}
 
 
 def _local(host: str) -> bool:

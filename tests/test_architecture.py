@@ -79,9 +79,10 @@ def test_nothing_is_ever_unpickled_or_extracted(path: Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
     imported = {alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {(node.module or "").partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert not imported & {"pickle", "marshal", "shelve", "joblib", "dill", "tarfile", "zipfile"}
+    assert not imported & {"pickle", "marshal", "shelve", "joblib", "dill", "tarfile"}
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not calls & {"eval", "exec", "torch.load", "np.load", "numpy.load", "yaml.load", "os.system"}
+    assert not [call for call in calls if call.endswith((".extract", ".extractall", ".loads")) and not call.startswith("json.")]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

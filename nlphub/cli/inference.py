@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+import nlphub
 from nlphub.cli.output import note, print_json
 from nlphub.errors import InputError
 from nlphub.runtime.predictions import Prediction
@@ -46,9 +47,7 @@ def export(
 
     Example: nlphub export runs/intent dist/intent
     """
-    from nlphub.module import Module
-
-    report = Module(directory=source).export(target)
+    report = nlphub.Module(directory=source).export(target)
     if as_json:
         print_json({"folder": str(report.folder), "parity": asdict(report.parity), "files": dict(report.files)})
         return
@@ -67,9 +66,7 @@ def open_folder(folder: Path, *, top_k: int = 1) -> tuple[Callable[[Sequence[str
 
         predictor = Predictor(folder)
         return lambda texts: predictor(texts, top_k=top_k), predictor.labels
-    from nlphub.module import Module
-
-    module = Module(directory=folder)
+    module = nlphub.Module(directory=folder)
     module.task_head  # noqa: B018 - fails early and clearly without one
     return lambda texts: module.predict(texts, top_k=top_k), module.labels
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nlphub
 from nlphub.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def finetune(
     from nlphub.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
-    from nlphub.training.run import finetune as carry_out  # torch is imported only for a recipe that is right
-
-    run = carry_out(loaded, overwrite=overwrite, resume=resume)
+    run = nlphub.finetune(  # torch is imported here, only for a recipe that is right
+        loaded, overwrite=overwrite, resume=resume
+    )
     if as_json:
         print_json(_as_dict(run))
     else:

@@ -73,7 +73,6 @@ def test_commands_that_need_no_torch_run(python, arguments):
     assert run(python, "-m", "nlphub", *arguments).strip()
 
 
-@pytest.mark.xfail(strict=True, reason="nlphub.__getattr__ lets ModuleNotFoundError through; it should raise MissingExtraError")
 def test_training_names_the_extra_that_it_needs(python):
     code = "import nlphub\ntry:\n    nlphub.Module\nexcept nlphub.NlphubError as error:\n    print(error)\n"
     assert "pip install 'nlphub[train]'" in run(python, "-c", code)

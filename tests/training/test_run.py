@@ -134,7 +134,7 @@ def test_mistakes_in_a_recipe_are_exit_code_2_before_torch_is_loaded(desk: Path)
         "except RecipeError as error:\n    print(error)\nprint('torch' in sys.modules)"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "train.epochs" in output
+    assert "Did you mean 'epochs'" in output
     assert "train.batch_size" in output
     assert output.strip().endswith("False")
 
