@@ -1,6 +1,6 @@
 """What starting costs above bare Python, in seconds of processor time: medians of interleaved runs.
 
-    python benchmarks/start.py [--repeats 15] [--json]
+python benchmarks/start.py [--repeats 15] [--json]
 """
 
 import argparse

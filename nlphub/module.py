@@ -292,9 +292,7 @@ def _task_name(task: str | None) -> str | None:
     return task
 
 
-def _label_names(
-    labels: Sequence[str] | None, num_classes: int | None, label_map: Mapping[int, str] | None
-) -> Sequence[str] | None:
+def _label_names(labels: Sequence[str] | None, num_classes: int | None, label_map: Mapping[int, str] | None) -> Sequence[str] | None:
     if labels is not None and label_map is not None:
         raise InputError("Give labels or label_map, not both")
     if label_map is not None:

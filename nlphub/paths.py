@@ -33,9 +33,18 @@ def home() -> Path:
 
 
 def cache(name: str) -> Path:
-    """A private (mode 0700) cache folder of ours, created: never a shared temporary folder that others can poison."""
+    """A private (mode 0700) cache folder of ours, created: never a shared temporary folder that others can poison.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
     folder = home() / "cache" / name
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as refused:
+        raise StoreError(
+            f"The cache folder {folder} cannot be made: {refused.strerror}. Set NLPHUB_HOME to a folder of yours."
+        ) from refused
     return folder
 
 

@@ -25,7 +25,9 @@ def test_rooms_import_downwards_only() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "--json"], ["search", "ernie"], ["show", "ernie_tiny"], ["recipe", "list"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["list", "--json"], ["search", "ernie"], ["show", "ernie_tiny"], ["recipe", "list"]], ids=" ".join
+)
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys, contextlib, io\n"

@@ -9,8 +9,11 @@ from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh.md")
-ROWS = [("我要退这双鞋", "退货"), ("能退钱吗", "退货"), ("不想要了怎么退", "退货"), ("转人工", "转人工"), ("叫客服来", "转人工"), ("人工服务", "转人工"),
-        ("快递到哪了", "查物流"), ("查下物流", "查物流"), ("货几时到", "查物流")]  # fmt: skip
+ROWS = [
+    *((text, "退货") for text in ("我要退这双鞋", "能退钱吗", "不想要了怎么退")),
+    *((text, "转人工") for text in ("转人工", "叫客服来", "人工服务")),
+    *((text, "查物流") for text in ("快递到哪了", "查下物流", "货几时到")),
+]
 
 
 def blocks(name: str, language: str) -> list[str]:

@@ -26,9 +26,8 @@ def test_a_published_file_replaces_the_old_one_whole(tmp_path: Path) -> None:
 
 def test_a_failed_publication_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     files.publish_text(tmp_path / "a.txt", "旧")
-    with pytest.raises(RuntimeError), files.publish(tmp_path / "a.txt") as stream:
-        stream.write(b"half")
-        raise RuntimeError
+    with pytest.raises(TypeError), files.publish(tmp_path / "a.txt") as stream:
+        stream.writelines([b"half", None])
     assert (tmp_path / "a.txt").read_text("utf-8") == "旧"
     assert names(tmp_path) == ["a.txt"]
 
@@ -59,9 +58,8 @@ def test_a_published_folder_replaces_the_old_one_whole(exchange: bool, tmp_path:
 def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
     with files.publish_folder(tmp_path / "folder") as temporary:
         (temporary / "a").touch()
-    with pytest.raises(RuntimeError), files.publish_folder(tmp_path / "folder") as temporary:
-        (temporary / "b").touch()
-        raise RuntimeError
+    with pytest.raises(FileExistsError), files.publish_folder(tmp_path / "folder") as temporary:
+        [(temporary / "b").touch(exist_ok=False) for _ in range(2)]
     assert names(tmp_path) == ["folder"]
     assert names(tmp_path / "folder") == ["a"]
 

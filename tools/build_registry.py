@@ -5,6 +5,7 @@
 
 People write the facts of a module (summary, licence, tasks, ...); what can be measured is measured here: the files of modules/<name>/
 and of its tokenizers/<tokenizer>/ with sizes and sha256, and the parameters of the encoder. Files that are downloaded stay as they are.
+A module without trained weights follows its tokenizer: the digest in its config.json is renewed too. Trained weights keep theirs.
 """
 
 import argparse
@@ -35,6 +36,9 @@ def main() -> int:
     if missing:
         print(f"registry.json has no entry for {', '.join(missing)}: write its facts first, with an empty list of files")
         return 1
+    if not check:
+        for name, card in registry["modules"].items():
+            follow_tokenizer(ROOT / "modules" / name / "config.json", ROOT / "tokenizers" / card["tokenizer"])
     registry["modules"] = {name: measured(name, card) for name, card in registry["modules"].items()}
     new = files.json_text(registry)
     if check:
@@ -45,6 +49,15 @@ def main() -> int:
     cards = load_registry([REGISTRY]).cards
     print(f"registry.json: {len(cards)} modules, {'written' if old != new else 'nothing has changed'}")
     return 0
+
+
+def follow_tokenizer(config: Path, tokenizer: Path) -> None:
+    """Write the tokenizer's digest into the config of a module whose weights are made from a seed."""
+    facts = json.loads(config.read_text("utf-8"))
+    digest = json.loads((tokenizer / "nlphub_tokenizer.json").read_text("utf-8"))["digest"]
+    if "initial_seed" in facts and facts["tokenizer"]["digest"] != digest:
+        facts["tokenizer"]["digest"] = digest
+        files.publish_json(config, facts)
 
 
 def measured(name: str, card: dict[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nlphub.errors import StoreError
 from nlphub.text import characters
 from nlphub.text.characters import CharacterTokenizer
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.manifest import Manifest
+from nlphub.text.masking import Masked, Spans
 
 _KINDS = {characters.KIND: CharacterTokenizer}
 
@@ -28,6 +32,16 @@ class Tokenizer(Protocol):
     def __len__(self) -> int: ...
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int | None = None) -> Encoded: ...
     def decode(self, ids: Sequence[int] | Ints) -> str: ...
+    def words(self, texts: Sequence[str], encoded: Encoded, pairs: Sequence[str] | None = None) -> NDArray[np.bool_]: ...
+    def mask(
+        self,
+        encoded: Encoded,
+        word_starts: NDArray[np.bool_],
+        *,
+        generator: np.random.Generator,
+        rate: float = 0.15,
+        spans: Spans | None = None,
+    ) -> Masked: ...
     def save(self, folder: Path) -> None: ...
 
 

@@ -74,7 +74,9 @@ def join(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -
     if new:
         first = optimizer.param_groups[0]
         rate = {"lr": first.get("initial_lr", first["lr"])}
-        optimizer.add_param_group({**{key: value for key, value in first.items() if key not in ("params", "initial_lr")}, **rate, "params": new})
+        optimizer.add_param_group(
+            {**{key: value for key, value in first.items() if key not in ("params", "initial_lr")}, **rate, "params": new}
+        )
 
 
 def _level(name: str, depth: int) -> int:

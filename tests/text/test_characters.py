@@ -188,7 +188,8 @@ def test_a_vocabulary_that_cannot_work_is_refused(vocabulary: list[str], complai
 def test_importing_and_using_the_tokenizer_loads_no_segmenter_and_no_torch() -> None:
     code = (
         "import sys; from pathlib import Path; from nlphub.text.tokenizers import load_tokenizer; "
-        "load_tokenizer(Path('tokenizers/zh_char')).encode(['好']); print(sorted({'jieba', 'rjieba', 'torch', 'pydantic'} & set(sys.modules)))"
+        "load_tokenizer(Path('tokenizers/zh_char')).encode(['好']); "
+        "print(sorted({'jieba', 'rjieba', 'torch', 'pydantic'} & set(sys.modules)))"
     )
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(root)})

@@ -20,7 +20,7 @@ from nlphub.text.normalize import CODE_POINTS, Table, code_points, from_code_poi
         ("臺灣裡著台湾里着", "台湾里着台湾里着"),
         ("発売読仮", "发卖读假"),
         ("芸欠予", "芸欠予"),  # Japan's 藝 缺 豫, but characters of their own in China
-        ("饼餅餠绪緒", "饼饼饼绪绪"),
+        ("饼餅绪緒", "饼饼绪绪"),
         ("a\u200bb\u200dc\ufeffd\u202ee\u2060\ufe0f", "abcde"),
         ("\x00\t\r\n \u3000\xa0\x7f\x85\u2028", ""),
         ("e\u0301ñå", "ena"),
@@ -47,10 +47,9 @@ def test_every_rule_is_what_the_slow_reading_of_the_file_says(zh_char: Character
 
 
 def test_white_space_controls_marks_and_format_characters_become_nothing(zh_char: CharacterTokenizer) -> None:
-    if unicodedata.unidata_version != "14.0.0":
-        pytest.skip(f"the table was made with Unicode 14.0.0; this Python knows {unicodedata.unidata_version}")
     for code in range(CODE_POINTS):
-        if chr(code).isspace() or unicodedata.category(chr(code)) in ("Cc", "Cf", "Mn", "Me", "Mc", "Zs", "Zl", "Zp"):
+        old = unicodedata.ucd_3_2_0.category(chr(code)) != "Cn"  # so that newer Pythons, which know newer marks, say the same
+        if chr(code).isspace() or (old and unicodedata.category(chr(code)) in ("Cc", "Cf", "Mn", "Me", "Mc", "Zs", "Zl", "Zp")):
             assert zh_char.table.codes[code] == CODE_POINTS, f"U+{code:04X}"
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import nlphub as hub
 from nlphub.cli.app import app
+
 ROWS = [(f"{opening}{middle}{end}", label) for label, middle in (("余额", "还剩多少钱"), ("转账", "怎么汇款"), ("挂失", "卡丢了"))
         for opening in ("请问", "你好", "喂", "那个") for end in ("", "啊", "呢", "？")]  # fmt: skip
 

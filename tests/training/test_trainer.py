@@ -47,7 +47,9 @@ def test_another_seed_gives_other_weights(small_folder: Path, examples: hub.Exam
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 4, "accumulation": 2}, {"max_tokens": 24}], ids=["accumulation", "token budget"])
-def test_cutting_a_batch_into_parts_changes_nothing_but_rounding(change: dict[str, int], small_folder: Path, examples: hub.Examples) -> None:
+def test_cutting_a_batch_into_parts_changes_nothing_but_rounding(
+    change: dict[str, int], small_folder: Path, examples: hub.Examples
+) -> None:
     whole, parts = (hub.Module(directory=small_folder) for _ in range(2))
     one_epoch = FAST.model_copy(update={"epochs": 1})
     losses = [step.loss for step in hub.Trainer(whole, settings=one_epoch).steps(examples)]
