@@ -1,4 +1,4 @@
-"""Kills `nlphub finetune` with SIGKILL at random moments and resumes it, until it ends; the result must have the bits of an undisturbed run.
+"""Kills `nlphub finetune` with SIGKILL at random moments and resumes it until it ends; the bits must be those of an undisturbed run.
 
     python benchmarks/kill_and_resume.py [--kills 20] [--seed 0]
 
