@@ -85,7 +85,7 @@ class Module(nn.Module):
         self.encoder = parts.transformer(**self.config["encoder"])
         self.tokenizer: Tokenizer = parts.tokenizer(folder)
         native.check_tokenizer(self.config, self.tokenizer)
-        self.max_length = max_length or self.config.get("max_length") or min(self.tokenizer.max_length, self.encoder.config.positions)
+        self.max_length = self._length(max_length)
         self.heads: dict[str, type[Head]] = parts.heads
         self.head: Head | None = None
         self.labels: tuple[str, ...] = ()
@@ -244,6 +244,14 @@ class Module(nn.Module):
 
     def _facts(self) -> dict[str, Any]:
         return {**self.config, "task": self.task, "labels": list(self.labels), "max_length": self.max_length}
+
+    def _length(self, wanted: int | None) -> int:
+        """The longest sequence: as the caller wants, as the folder says, or as the network can."""
+        longest: int = min(self.tokenizer.max_length, self.encoder.config.positions)
+        length = self.config.get("max_length", longest) if wanted is None else wanted
+        if type(length) is not int or not 3 <= length <= longest:
+            raise InputError(f"max_length={length!r} must be a whole number from 3 to {longest}, the positions of this network")
+        return length
 
     def _make_head(self, task: str | None, labels: Sequence[str] | None) -> None:
         """The head that the caller asks for, or else the one that the folder holds."""

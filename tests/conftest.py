@@ -79,6 +79,24 @@ def parts() -> dict[str, Any]:
     return {"encoder": encoder, "head": head, "tokenizer": tokenizer, "labels": labels, "card": {"architecture": "ernie_tiny"}}
 
 
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved module without a head: two layers, 32 wide, seeded weights. Small enough to train in a test."""
+    from nlphub.checkpoints import native
+    from nlphub.hub import zoo
+    from nlphub.nn.initialise import initialise
+    from nlphub.paths import bundle
+
+    folder = tmp_path_factory.mktemp("small") / "module"
+    folder.mkdir()
+    parts = zoo.load("ernie_tiny")
+    encoder = parts.transformer(layers=2, width=32, heads=2, inner=64)
+    initialise(encoder, seed=3)
+    tokenizer = parts.tokenizer(bundle() / "tokenizers" / "zh_char")
+    native.save_checkpoint(folder, encoder=encoder, head=None, tokenizer=tokenizer, config={"architecture": "ernie_tiny"})
+    return folder
+
+
 def _local(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
