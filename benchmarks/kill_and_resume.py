@@ -20,7 +20,7 @@ from nlphub.hub import zoo
 from nlphub.nn.initialise import initialise
 from nlphub.paths import bundle
 
-SETTINGS = ["train.epochs=3", "train.evaluate_every=5", "train.batch_size=32", "export.folder=null"]
+SETTINGS = ["train.evaluate_every=5", "train.batch_size=32", "export.folder=null"]
 
 
 def small_module(folder: Path) -> Path:
@@ -34,20 +34,20 @@ def small_module(folder: Path) -> Path:
     return folder
 
 
-def command(module: Path, run: Path) -> list[str]:
+def command(module: Path, run: Path, epochs: int) -> list[str]:
     """The command that starts or resumes a run."""
     base = [sys.executable, "-m", "nlphub", "finetune", "intent", f"run.folder={run}", "module.name=null", f"module.directory={module}"]
     how = ["--resume"] if (run / "last").exists() else ["--overwrite"]
-    return [*base, *SETTINGS, *how]
+    return [*base, *SETTINGS, f"train.epochs={epochs}", *how]
 
 
-def finish(module: Path, run: Path, kills: int, chance: random.Random, longest: float) -> int:
+def finish(module: Path, run: Path, epochs: int, *, kills: int = 0, chance: random.Random | None = None, longest: float = 0.0) -> int:
     """Run to the end, with at most ``kills`` kills on the way; returns how many there were."""
     done = 0
     while True:
-        process = subprocess.Popen(command(module, run), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(command(module, run, epochs), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
-            process.wait(timeout=chance.uniform(0.2, longest) if done < kills else None)
+            process.wait(timeout=chance.uniform(0.2, longest) if chance and done < kills else None)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -69,13 +69,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--short", action="store_true", help="one epoch instead of three")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         module = small_module(Path(root) / "module")
         started = time.perf_counter()
-        finish(module, Path(root) / "straight", 0, random.Random(0), 0)
+        epochs = 1 if options.short else 3
+        finish(module, Path(root) / "straight", epochs)
         longest = time.perf_counter() - started
-        killed = finish(module, Path(root) / "killed", options.kills, random.Random(options.seed), longest)
+        chance = random.Random(options.seed)
+        killed = finish(module, Path(root) / "killed", epochs, kills=options.kills, chance=chance, longest=longest)
         same = outcome(Path(root) / "straight") == outcome(Path(root) / "killed")
         leftovers = sorted(path.name for path in (Path(root) / "killed").iterdir() if path.suffix in (".part", ".old"))
     print(f"{killed} kills of a run of {longest:.1f} s: {'bitwise equal' if same else 'DIFFERENT'}; leftovers: {len(leftovers)}")

@@ -22,6 +22,7 @@ from nlphub.files import publish_folder
 from nlphub.hub import store, zoo
 from nlphub.hub.registry import find_module
 from nlphub.kernels import Noise, explain
+from nlphub.labels import check_labels, label_names
 from nlphub.nn.encoder import to_tensors
 from nlphub.nn.heads import Head
 from nlphub.nn.initialise import initialise
@@ -91,7 +92,7 @@ class Module(nn.Module):
         self.labels: tuple[str, ...] = ()
         self.trained = False
         self.seed = seed
-        self._make_head(_task_name(task), _label_names(labels, num_classes, label_map))
+        self._make_head(_task_name(task), label_names(labels, num_classes=num_classes, label_map=label_map))
         self._fill(folder)
         if load_checkpoint is not None:
             self.load_weights(Path(load_checkpoint))
@@ -130,7 +131,7 @@ class Module(nn.Module):
         """
         if task not in self.heads:
             raise UnknownNameError(f"{self.config['architecture']} has no head for task {task!r}; it has {', '.join(sorted(self.heads))}")
-        _check_labels(labels)
+        check_labels(labels)
         self.labels = tuple(labels)
         self.head = self.heads[task](self.encoder.config.width, len(self.labels), dropout=self.encoder.config.dropout)
         initialise(self.head, seed=self.seed)
@@ -298,29 +299,6 @@ def _task_name(task: str | None) -> str | None:
         warnings.warn(f"task {task!r} is now called {_OLD_TASKS[task]!r}", DeprecationWarning, stacklevel=3)
         return _OLD_TASKS[task]
     return task
-
-
-def _label_names(labels: Sequence[str] | None, num_classes: int | None, label_map: Mapping[int, str] | None) -> Sequence[str] | None:
-    if labels is not None and label_map is not None:
-        raise InputError("Give labels or label_map, not both")
-    if label_map is not None:
-        if sorted(label_map) != list(range(len(label_map))):
-            raise InputError(f"label_map must number its labels 0 to {len(label_map) - 1}, and has {sorted(label_map)}")
-        labels = [label_map[number] for number in range(len(label_map))]
-    if labels is None:
-        return None if num_classes is None else [str(number) for number in range(num_classes)]
-    if num_classes is not None and num_classes != len(labels):
-        raise InputError(f"num_classes={num_classes} contradicts the {len(labels)} labels that are given")
-    return labels
-
-
-def _check_labels(labels: Sequence[str]) -> None:
-    if isinstance(labels, str) or len(labels) < 2:
-        raise InputError(f"a head needs at least two labels, got {labels!r}")
-    repeated = sorted({str(name) for name in labels if list(labels).count(name) > 1})
-    wrong = [repr(name) for name in labels if not isinstance(name, str) or not name.strip()]
-    if repeated or wrong:
-        raise InputError("labels must be different non-empty strings", [*(f"{name!r} is repeated" for name in repeated), *wrong])
 
 
 def _strings(texts: str | Sequence[Any]) -> list[Any]:

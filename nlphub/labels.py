@@ -1,0 +1,38 @@
+"""Label names: the three forms in which callers give them, and what has to hold for them."""
+
+from collections.abc import Mapping, Sequence
+
+from nlphub.errors import InputError
+
+
+def label_names(labels: Sequence[str] | None, *, num_classes: int | None, label_map: Mapping[int, str] | None) -> Sequence[str] | None:
+    """The names that a caller gives in one of PaddleHub's three forms, or ``None``.
+
+    Raises:
+        InputError: two forms contradict each other, or ``label_map`` does not number its labels 0, 1, 2, ...
+    """
+    if labels is not None and label_map is not None:
+        raise InputError("Give labels or label_map, not both")
+    if label_map is not None:
+        if sorted(label_map) != list(range(len(label_map))):
+            raise InputError(f"label_map must number its labels 0 to {len(label_map) - 1}, and has {sorted(label_map)}")
+        labels = [label_map[number] for number in range(len(label_map))]
+    if labels is None:
+        return None if num_classes is None else [str(number) for number in range(num_classes)]
+    if num_classes is not None and num_classes != len(labels):
+        raise InputError(f"num_classes={num_classes} contradicts the {len(labels)} labels that are given")
+    return labels
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Check that a head can be made for these names.
+
+    Raises:
+        InputError: fewer than two, repeated, empty, or no strings; all at once.
+    """
+    if isinstance(labels, str) or len(labels) < 2:
+        raise InputError(f"a head needs at least two labels, got {labels!r}")
+    repeated = sorted({str(name) for name in labels if list(labels).count(name) > 1})
+    wrong = [repr(name) for name in labels if not isinstance(name, str) or not name.strip()]
+    if repeated or wrong:
+        raise InputError("labels must be different non-empty strings", [*(f"{name!r} is repeated" for name in repeated), *wrong])
