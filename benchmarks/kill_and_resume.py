@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from nlphub.checkpoints import native
@@ -41,22 +42,40 @@ def command(module: Path, run: Path, epochs: int) -> list[str]:
     return [*base, *SETTINGS, f"train.epochs={epochs}", *how]
 
 
-def finish(module: Path, run: Path, epochs: int, *, kills: int = 0, chance: random.Random | None = None, longest: float = 0.0) -> int:
-    """Run to the end, with at most ``kills`` kills on the way; returns how many there were."""
-    done = 0
+def finish(module: Path, run: Path, epochs: int, *, kills: int = 0, chance: random.Random | None = None, longest: float = 0.0) -> Counter:
+    """Run to the end with ``kills`` kills on the way; counts the kills, and the starts that resumed from a checkpoint."""
+    done: Counter = Counter()
     while True:
+        done["resumed"] += (run / "last").exists()
         process = subprocess.Popen(command(module, run, epochs), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        try:
-            process.wait(timeout=chance.uniform(0.2, longest) if chance and done < kills else None)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            done += 1
+        if chance and done["kills"] < kills and strike(process, run, chance, longest):
+            done["kills"] += 1
             continue
         errors = process.communicate()[1].decode()
         if process.returncode:
-            raise SystemExit(f"a resumed run failed after {done} kills:\n{errors}")
+            raise SystemExit(f"a resumed run failed after {done['kills']} kills:\n{errors}")
         return done
+
+
+def strike(process: subprocess.Popen, run: Path, chance: random.Random, longest: float) -> bool:
+    """Kill the process: half of the times anywhere, half of the times soon after it wrote a checkpoint. False if it ended before."""
+    if chance.random() < 0.5:
+        time.sleep(chance.uniform(0.2, longest))
+    else:
+        before = stamp(run)
+        while process.poll() is None and stamp(run) == before:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0.0, 0.3))
+    alive = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    if alive:
+        process.communicate()
+    return alive
+
+
+def stamp(run: Path) -> int:
+    """Which checkpoint is there."""
+    return (run / "last").stat().st_ino if (run / "last").exists() else 0
 
 
 def outcome(run: Path) -> tuple[str, list[float]]:
@@ -78,11 +97,14 @@ def main() -> None:
         finish(module, Path(root) / "straight", epochs)
         longest = time.perf_counter() - started
         chance = random.Random(options.seed)
-        killed = finish(module, Path(root) / "killed", epochs, kills=options.kills, chance=chance, longest=longest)
+        done = finish(module, Path(root) / "killed", epochs, kills=options.kills, chance=chance, longest=longest)
         same = outcome(Path(root) / "straight") == outcome(Path(root) / "killed")
-        leftovers = sorted(path.name for path in (Path(root) / "killed").iterdir() if path.suffix in (".part", ".old"))
-    print(f"{killed} kills of a run of {longest:.1f} s: {'bitwise equal' if same else 'DIFFERENT'}; leftovers: {len(leftovers)}")
-    sys.exit(not same)
+        leftovers = [path.name for folder in (Path(root), Path(root) / "killed") for path in folder.glob(".*") if path.suffix != ".lock"]
+    print(
+        f"{done['kills']} kills of a run of {longest:.1f} s, {done['resumed']} starts from a checkpoint: "
+        f"{'bitwise equal' if same else 'DIFFERENT'}; leftovers: {leftovers or 'none'}"
+    )
+    sys.exit(not (same and done["kills"] and done["resumed"] and not leftovers))
 
 
 if __name__ == "__main__":

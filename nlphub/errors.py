@@ -11,6 +11,7 @@
     │   └── DigestError        ... its bytes are not what the registry promises
     ├── StoreError             the local store is damaged, full or in use
     ├── WeightsError           a checkpoint does not fit the network or the tokenizer
+    ├── TrainingError          a training cannot go on: its numbers are no longer finite
     └── ExportError            an artefact could not be written or did not pass its proof
 
 A message names the thing, its value, the rule and the next command.
@@ -78,6 +79,10 @@ class StoreError(NlphubError):
 
 class WeightsError(NlphubError):
     """A checkpoint does not fit the network, the tokenizer or the format."""
+
+
+class TrainingError(NlphubError):
+    """A training cannot go on: loss or gradients are no longer finite."""
 
 
 class ExportError(NlphubError):

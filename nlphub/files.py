@@ -4,19 +4,23 @@ Every file and folder that nlphub leaves behind goes through this module.
 """
 
 import ctypes
+import glob
 import hashlib
 import json
+import logging
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
 from nlphub.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
 _PART, _OLD = ".part", ".old"  # unfinished, and on its way out
@@ -25,23 +29,27 @@ _PART, _OLD = ".part", ".old"  # unfinished, and on its way out
 @contextmanager
 def publish(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary binary file beside ``path``; on a clean exit it replaces ``path`` whole, otherwise it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
-    temporary = Path(name)
+    _real(path.parent).mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             yield stream
-        publish_file(temporary, path, mode=0o666 & ~_umask())  # mkstemp makes 0600: a published file is as readable as any other
+        publish_file(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def publish_file(temporary: Path, path: Path, *, mode: int) -> None:
-    """Let a finished file in the folder of ``path`` replace ``path`` whole: fsync, permissions, rename, fsync of the folder."""
+def publish_file(temporary: Path, path: Path, *, mode: int | None = None) -> None:
+    """Let a finished file in the folder of ``path`` replace ``path`` whole: fsync, permissions, rename, fsync of the folder.
+
+    Args:
+        mode: permissions; ``None`` leaves them as they are.
+    """
     with temporary.open("rb") as stream:
         os.fsync(stream.fileno())
-    temporary.chmod(mode)
+    if mode is not None:
+        temporary.chmod(mode)
     temporary.replace(path)
     sync_folder(path.parent)
 
@@ -67,35 +75,55 @@ def publish_folder(path: Path) -> Iterator[Path]:
     """Fill a temporary folder beside ``path``; on a clean exit it takes the place of ``path`` whole.
 
     Where the system can exchange two folders in one step (Linux), a crash leaves the old folder or the new one, never a mixture and
-    never nothing. Elsewhere there is an instant in which neither has its name; :func:`recover_folder` mends that.
+    never nothing. Elsewhere there is an instant in which neither has its name; :func:`recover_folder` mends that. If ``path`` is a link,
+    it stays one: all of this happens where it points to.
+
+    Raises:
+        StoreError: ``path`` is a file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent))
+    path = _real(path)
+    if path.exists() and not path.is_dir():
+        raise StoreError(f"{path} is a file, and a folder is to be written there. Move it away or choose another name.")
+    temporary = _beside(path)
+    temporary.mkdir(parents=True)
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
         _sync_tree(temporary)
         _put_in_place(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
 
 
 def recover_folder(path: Path) -> None:
-    """Mend what a killed :func:`publish_folder` left beside ``path``: call it where nobody else publishes ``path``."""
-    for old in sorted(path.parent.glob(f".{path.name}.*{_OLD}")):
-        if not path.exists():
+    """Mend what a killed :func:`publish_folder` or :func:`discard_folder` left beside ``path``: call it where nobody else publishes it."""
+    path = _real(path)
+    leftovers = f".{glob.escape(path.name)}.*"
+    for old in sorted(path.parent.glob(leftovers + _OLD)):
+        if not path.exists() and old.is_dir() and not old.is_symlink():
             old.replace(path)
-        shutil.rmtree(old, ignore_errors=True)
-    for unfinished in path.parent.glob(f".{path.name}.*{_PART}"):
-        shutil.rmtree(unfinished, ignore_errors=True)
+        remove(old)
+    for unfinished in path.parent.glob(leftovers + _PART):
+        remove(unfinished)
 
 
 def discard_folder(path: Path) -> None:
-    """Remove a folder so that a crash leaves it whole or gone from its name."""
+    """Remove a folder, or what a link to one points to, so that a crash leaves it whole or gone from its name."""
+    path = _real(path)
     if path.exists():
-        aside = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
+        aside = _beside(path)
         path.replace(aside)
-        shutil.rmtree(aside)
+        remove(aside)
+
+
+def remove(path: Path) -> None:
+    """Remove what has this name: a folder with all that is in it, a file, or a link, which is not followed. What resists is logged."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    if os.path.lexists(path):
+        log.warning("%s could not be removed; delete it", path)
 
 
 @contextmanager
@@ -154,7 +182,7 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         old = temporary.with_suffix(_OLD)
         path.replace(old)
         temporary.replace(path)
-        shutil.rmtree(old, ignore_errors=True)
+        remove(old)
     sync_folder(path.parent)
 
 
@@ -176,7 +204,15 @@ def _sync_tree(root: Path) -> None:
         sync_folder(Path(folder))
 
 
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
+def _beside(path: Path) -> Path:
+    """A name for what is not finished or on its way out, in the folder of ``path``, that no process ever gives again.
+
+    What is made under it takes its permissions from the system, so a published file is as readable as any other. (``tempfile`` makes
+    0600, and the umask that says what to change that to cannot be read without changing it for all threads.)
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{_PART}")
+
+
+def _real(path: Path) -> Path:
+    """Where links lead to, whether something is there or not."""
+    return Path(os.path.realpath(path))

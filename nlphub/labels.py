@@ -1,5 +1,6 @@
 """Label names: the three forms in which callers give them, and what has to hold for them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from nlphub.errors import InputError
@@ -32,7 +33,15 @@ def check_labels(labels: Sequence[str]) -> None:
     """
     if isinstance(labels, str) or len(labels) < 2:
         raise InputError(f"a head needs at least two labels, got {labels!r}")
-    repeated = sorted({str(name) for name in labels if list(labels).count(name) > 1})
+    repeated = sorted(str(name) for name, count in Counter(labels).items() if count > 1)
     wrong = [repr(name) for name in labels if not isinstance(name, str) or not name.strip()]
     if repeated or wrong:
         raise InputError("labels must be different non-empty strings", [*(f"{name!r} is repeated" for name in repeated), *wrong])
+
+
+def named(labels: Sequence[str], names: Sequence[str]) -> list[str]:
+    """PaddleHub's data have numbers where ``label_map`` has names: the names behind ``labels``, if all of them are such numbers."""
+    numbers = {str(number): name for number, name in enumerate(names)}
+    if set(labels) <= numbers.keys() and not set(labels) & set(names):
+        return [numbers[label] for label in labels]
+    return list(labels)

@@ -1,7 +1,6 @@
 """A module: encoder + head + tokenizer under one name, from raw strings to predictions.
 
-It knows where its parts come from (registry, folder) and how they fit. The mathematics is in :mod:`nlphub.nn`, the training in
-:mod:`nlphub.training`.
+It knows where its parts come from and how they fit. The mathematics is in :mod:`nlphub.nn`, the training in :mod:`nlphub.training`.
 """
 
 import logging
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from nlphub.checkpoints import native
 from nlphub.data.batching import Packed, pack, token_batches
-from nlphub.errors import InputError, UnknownNameError
+from nlphub.errors import InputError, UnknownNameError, WeightsError
 from nlphub.files import publish_folder
 from nlphub.hub import store, zoo
 from nlphub.hub.registry import find_module
@@ -26,7 +25,7 @@ from nlphub.labels import check_labels, label_names
 from nlphub.nn.encoder import to_tensors
 from nlphub.nn.heads import Head
 from nlphub.nn.initialise import initialise
-from nlphub.runtime.predictions import Prediction, classify
+from nlphub.runtime.predictions import Calibration, Prediction, as_texts, classify
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.tokenizers import Tokenizer
 
@@ -56,6 +55,8 @@ class Module(nn.Module):
         max_length: tokens of a sequence, [CLS] and [SEP] included; longer texts are cut. Default: what the folder says, or else all that
             the network has positions for. It is saved and exported with the module.
         seed: decides the initial weights of a new head.
+        import_code: whether a ``directory`` with a transformer.py, i.e. a module folder of your own, may run its code. Recipes and
+            commands, whose paths may come from somebody else, never let it.
 
     Raises:
         UnknownNameError: no such module, version or task.
@@ -76,12 +77,18 @@ class Module(nn.Module):
         load_checkpoint: str | Path | None = None,
         max_length: int | None = None,
         seed: int = 0,
+        import_code: bool = True,
     ) -> None:
         super().__init__()
         if (name is None) == (directory is None):
             raise InputError("Give a module either a name (see `nlphub list`) or a directory: hub.Module(name='ernie_tiny')")
-        folder = store.install(find_module(name, version=version)) if name else _module_folder(Path(str(directory)))
-        self.config: dict[str, Any] = native.load_config(folder)
+        if name is not None:
+            card = find_module(name, version=version)
+            folder, base = store.install(card), {"name": card.name, "version": card.version, "licence": card.licence}
+            self.config: dict[str, Any] = native.load_config(folder) | {"base": base}
+        else:
+            folder = _module_folder(Path(str(directory)), import_code=import_code)
+            self.config = native.load_config(folder)
         parts = zoo.load(self.config["architecture"])
         self.encoder = parts.transformer(**self.config["encoder"])
         self.tokenizer: Tokenizer = parts.tokenizer(folder)
@@ -90,12 +97,14 @@ class Module(nn.Module):
         self.heads: dict[str, type[Head]] = parts.heads
         self.head: Head | None = None
         self.labels: tuple[str, ...] = ()
+        self.numbered = label_map is not None
+        self.calibration = Calibration.of(self.config.get("calibration"))
         self.trained = False
         self.seed = seed
         self._make_head(_task_name(task), label_names(labels, num_classes=num_classes, label_map=label_map))
         self._fill(folder)
         if load_checkpoint is not None:
-            self.load_weights(Path(load_checkpoint))
+            self._load_checkpoint(Path(load_checkpoint))
         self.eval()
 
     @property
@@ -165,13 +174,18 @@ class Module(nn.Module):
         """
         if not self.trained:
             log.warning("the head of this module is untrained: its predictions mean nothing yet")
-        return classify(self.logits(_strings(texts)), self.labels, top_k=top_k)
+        return classify(self.logits(texts), self.labels, top_k=top_k, calibration=self.calibration)
 
-    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """``(b, labels)`` float32, in the caller's order."""
-        self.task_head  # noqa: B018 - fails early and clearly without one
-        encoded = self.tokenize(texts)
-        out = np.zeros((len(texts), len(self.labels)), np.float32)
+    def logits(self, texts: str | Sequence[str] | Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        """``(b, labels)`` float32, in the caller's order, before calibration.
+
+        Raises:
+            InputError: there is no head, it does not answer for whole texts, or something is not a string.
+        """
+        if self.task_head.rows != "cls":
+            raise InputError(f"Task {self.task!r} answers for tokens, not for texts: this version predicts with seq-cls only")
+        encoded = self.tokenize(as_texts(texts))
+        out = np.zeros((len(encoded), len(self.labels)), np.float32)
         for rows, packed in self._batches(encoded):
             out[rows] = self(packed).float().cpu().numpy()
         return out
@@ -184,7 +198,7 @@ class Module(nn.Module):
         """
         if pooling not in ("mean", "cls"):
             raise InputError(f"pooling={pooling!r} is neither 'mean' nor 'cls'")
-        encoded = self.tokenize(_strings(texts))
+        encoded = self.tokenize(as_texts(texts))
         out = np.zeros((len(encoded), self.encoder.config.width), np.float32)
         for rows, packed in self._batches(encoded):
             hidden = self.encoder(packed, rows="all" if pooling == "mean" else "cls")
@@ -203,8 +217,7 @@ class Module(nn.Module):
             InputError: ``folder`` holds something other than a saved module, which would be lost.
         """
         path = Path(folder).absolute()
-        if path.exists() and not (path / native.CONFIG).is_file() and (path.is_file() or any(path.iterdir())):
-            raise InputError(f"{path} is not empty and is no saved module, so it is left alone; choose another folder")
+        native.require_own(path)
         with publish_folder(path) as temporary:
             self.write(temporary)
 
@@ -230,13 +243,19 @@ class Module(nn.Module):
         from nlphub.export.onnx import export_artefact  # what it imports is needed here only
 
         return export_artefact(
-            Path(folder), encoder=self.encoder, head=self.task_head, tokenizer=self.tokenizer, labels=self.labels, card=self._facts()
+            Path(folder),
+            encoder=self.encoder,
+            head=self.task_head,
+            tokenizer=self.tokenizer,
+            labels=self.labels,
+            card=self._facts(),
+            **self.calibration.as_dict(),
         )
 
     def extra_repr(self) -> str:
         """The first lines of ``print(module)``."""
         size = sum(parameter.numel() for parameter in self.parameters())
-        return f"{self.config['architecture']}, task {self.task}, {size:,} parameters on {self.device}\n{explain()}"
+        return f"{self.config['architecture']}, task {self.task}, {size:,} parameters on {self.device}\n{explain(self.device)}"
 
     def _batches(self, encoded: Encoded) -> Iterator[tuple[Ints, Packed[Tensor]]]:
         with torch.inference_mode():
@@ -244,7 +263,8 @@ class Module(nn.Module):
                 yield rows, to_tensors(pack(encoded, rows), self.device)
 
     def _facts(self) -> dict[str, Any]:
-        return {**self.config, "task": self.task, "labels": list(self.labels), "max_length": self.max_length}
+        facts = {"task": self.task, "labels": list(self.labels), "max_length": self.max_length}
+        return {**self.config, **facts, "calibration": self.calibration.as_dict()}
 
     def _length(self, wanted: int | None) -> int:
         """The longest sequence: as the caller wants, as the folder says, or as the network can."""
@@ -263,9 +283,29 @@ class Module(nn.Module):
         if wanted:
             default = self.config.get("labels") if task in (None, saved) else None
             names = labels if labels is not None else default
+            if names is None and wanted in self.heads and self.heads[wanted].rows == "all":
+                names = self.tokenizer.vocabulary  # a head over tokens, as of masked language modelling
             if names is None:
                 raise InputError(f"task={wanted!r} needs labels=[...] (or num_classes=n, or label_map={{0: ...}})")
             self.add_head(wanted, names)
+
+    def _load_checkpoint(self, path: Path) -> None:
+        """A saved module's weights; its tokenizer and its labels have to be this module's, which takes them over when it has none."""
+        if path.is_file():
+            native.load_weights(path, encoder=self.encoder, head=self.head)  # a lone file says nothing about labels
+            self.trained = self.head is not None
+            return
+        folder = _module_folder(path, import_code=False)
+        config = native.load_config(folder)
+        native.check_tokenizer(config, self.tokenizer)
+        if self.head is None and config.get("task"):
+            self.add_head(config["task"], config["labels"])
+        if config.get("task") and (config["task"], tuple(config["labels"])) != (self.task, self.labels):
+            raise WeightsError(
+                f"{folder} answers task {config['task']} with the labels {', '.join(config['labels'])}; this module was made for "
+                f"{self.task} with {', '.join(self.labels)}. Leave out task and labels to take over those of the checkpoint."
+            )
+        self.load_weights(folder)
 
     def _fill(self, folder: Path) -> None:
         """Weights from the folder; or, while a module has no trained ones, from its fixed seed."""
@@ -274,6 +314,8 @@ class Module(nn.Module):
             head = self.head if same else None
             native.load_weights(folder, encoder=self.encoder, head=head, allow_other_heads=head is None)
             self.trained = head is not None
+            if not same and self.head is not None and self.config.get("task"):
+                log.warning("%s answers other labels than those asked for: the module gets a new, untrained head", folder)
             return
         log.warning(
             "%s: no trained weights exist for this version yet. Its weights are RANDOM (made from seed %d): "
@@ -284,25 +326,25 @@ class Module(nn.Module):
         initialise(self.encoder, seed=self.config["initial_seed"])
 
 
-def _module_folder(directory: Path) -> Path:
-    """A folder with a config.json: the one that is named, or ``best/`` of a run."""
+def _module_folder(directory: Path, *, import_code: bool) -> Path:
+    """A folder with a config.json: the one that is named, or ``best/`` of a run. Code is imported from the first only."""
+    if (directory / "transformer.py").is_file():
+        if not import_code:
+            raise InputError(
+                f"{directory} holds code (transformer.py), which commands, recipes and load_checkpoint never run. "
+                "If it is yours, open it in Python: hub.Module(directory=...)"
+            )
+        zoo.add_directory(directory)
+    if (directory / "nlphub.json").is_file():
+        raise InputError(f"{directory} is an exported artefact: run it with hub.Predictor({str(directory)!r}) or `nlphub predict`")
     for folder in (directory, directory / "best"):
-        if (folder / "config.json").is_file():
-            if (folder / "transformer.py").is_file():
-                zoo.add_directory(folder)
+        if (folder / native.CONFIG).is_file():
             return folder
     raise InputError(f"{directory} is no module and no run: there is no config.json in it, and none in {directory / 'best'}")
 
 
 def _task_name(task: str | None) -> str | None:
-    if task in _OLD_TASKS:
-        warnings.warn(f"task {task!r} is now called {_OLD_TASKS[task]!r}", DeprecationWarning, stacklevel=3)
-        return _OLD_TASKS[task]
-    return task
-
-
-def _strings(texts: str | Sequence[Any]) -> list[Any]:
-    """Strings as they are, one string as a list of one, PaddleHub's ``[["text"], ...]`` unwrapped. The tokenizer judges what is left."""
-    if isinstance(texts, str):
-        return [texts]
-    return [text[0] if isinstance(text, (list, tuple)) and len(text) == 1 else text for text in texts]
+    if task not in _OLD_TASKS:
+        return task
+    warnings.warn(f"task {task!r} is now called {_OLD_TASKS[task]!r}", DeprecationWarning, stacklevel=3)
+    return _OLD_TASKS[task]

@@ -32,22 +32,6 @@ def home() -> Path:
     return Path(value).expanduser().absolute() if value else Path.home() / ".nlphub"
 
 
-def cache(name: str) -> Path:
-    """A private (mode 0700) cache folder of ours, created: never a shared temporary folder that others can poison.
-
-    Raises:
-        StoreError: it cannot be made.
-    """
-    folder = home() / "cache" / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as refused:
-        raise StoreError(
-            f"The cache folder {folder} cannot be made: {refused.strerror}. Set NLPHUB_HOME to a folder of yours."
-        ) from refused
-    return folder
-
-
 def offline() -> bool:
     """Whether fetching is forbidden."""
     return _flag("NLPHUB_OFFLINE") or _flag("HF_HUB_OFFLINE")
@@ -61,6 +45,11 @@ def mirrors() -> tuple[str, ...]:
 def extra_registries() -> tuple[Path, ...]:
     """Further registry.json files named by the user, in order."""
     return tuple(Path(item).expanduser() for item in _list("NLPHUB_REGISTRY"))
+
+
+def refuse_telemetry() -> None:
+    """Keep onnxruntime from collecting and sending usage data (on by default since 1.31); it reads this once, when it is imported."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def real_data() -> Path | None:

@@ -33,6 +33,7 @@ def test_a_run_is_compared_with_the_baseline(small_folder: Path, tmp_path: Path,
     hub.finetune(hub.load_recipe("intent", small), progress=False)
     rows = {row["name"]: row for row in json.loads(benchmark("demo_baseline.py", "runs/intent", "--json"))}
     assert rows["accuracy"]["peer"] == pytest.approx(0.79, abs=0.02), "TF-IDF on the demo data"
+    assert rows["accuracy"]["peer_examples"] == len(hub.load_data(ROOT / "recipes" / "data" / "bank_intents" / "train.csv")["train"])
     assert rows["accuracy"]["ours"] < rows["accuracy"]["peer"], "one epoch of a tiny network"
 
 

@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
+import threading
 import time
 from pathlib import Path
 
@@ -42,6 +44,33 @@ def test_published_files_follow_the_umask(tmp_path: Path) -> None:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
     assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o755
+
+
+def test_files_of_other_threads_keep_their_mode_while_we_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The umask belongs to the whole process: whoever changes it for a moment opens the files that others make in that moment."""
+    set_umask, modes = os.umask, []
+
+    def another_thread_makes_a_file() -> None:
+        thread = threading.Thread(target=lambda: modes.append(_mode_of_a_new_file(tmp_path / f"other-{len(modes)}")))
+        thread.start()
+        thread.join()
+
+    def watched(mask: int) -> int:
+        before = set_umask(mask)
+        another_thread_makes_a_file()
+        return before
+
+    before = set_umask(0o077)
+    try:
+        monkeypatch.setattr(os, "umask", watched)
+        with files.publish(tmp_path / "a.txt"):
+            another_thread_makes_a_file()
+        with files.publish_folder(tmp_path / "folder"):
+            another_thread_makes_a_file()
+    finally:
+        set_umask(before)
+    assert len(modes) >= 2
+    assert set(modes) == {0o600}
 
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
@@ -104,6 +133,103 @@ def test_discarding_removes_a_folder(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_a_folder_is_discarded_though_a_killed_process_of_the_same_number_left_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container the process number is often 1, again and again."""
+    remove_tree, folder = shutil.rmtree, tmp_path / "run [1]"
+
+    def killed(path: Path, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    for version in "12":
+        folder.mkdir()
+        (folder / version).touch()
+        monkeypatch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            files.discard_folder(folder)
+        assert not folder.exists()
+    monkeypatch.setattr(shutil, "rmtree", remove_tree)
+    folder.mkdir()
+    files.discard_folder(folder)
+    assert len(names(tmp_path)) == 2
+    files.recover_folder(folder)
+    assert names(tmp_path) == []
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A link to a folder elsewhere, for example on a larger disk."""
+    (tmp_path / "disk" / "real").mkdir(parents=True)
+    (tmp_path / "disk" / "real" / "old").touch()
+    (tmp_path / "desk").mkdir()
+    (tmp_path / "desk" / "link").symlink_to(tmp_path / "disk" / "real")
+    return tmp_path / "desk" / "link"
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
+def test_a_folder_is_published_into_what_a_link_points_to(
+    exchange: bool, linked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not exchange:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    for version in ("1", "2"):
+        with files.publish_folder(linked) as temporary:
+            (temporary / version).touch()
+            assert temporary.parent == tmp_path / "disk", "on the disk of the real folder, so that a rename is enough"
+    assert linked.is_symlink()
+    assert names(tmp_path / "disk" / "real") == ["2"]
+    assert (names(tmp_path / "desk"), names(tmp_path / "disk")) == (["link"], ["real"])
+
+
+def test_a_folder_is_published_where_a_link_points_to_nothing_yet(linked: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "disk")
+    with files.publish_folder(linked) as temporary:
+        (temporary / "new").touch()
+    assert names(tmp_path / "disk" / "real") == ["new"]
+
+
+def test_discarding_a_link_empties_the_place_it_points_to_and_publishing_fills_it_again(linked: Path, tmp_path: Path) -> None:
+    files.discard_folder(linked)
+    assert names(tmp_path / "disk") == []
+    files.publish_text(linked / "a.txt", "")
+    assert linked.is_symlink()
+    assert names(tmp_path / "disk" / "real") == ["a.txt"]
+
+
+def test_leftovers_are_mended_beside_what_a_link_points_to(linked: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk" / ".real.abc.part").mkdir()
+    files.recover_folder(linked)
+    assert names(tmp_path / "disk") == ["real"]
+
+
+def test_leftovers_that_are_links_or_files_are_removed_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "folder").mkdir()
+    for ending in ("part", "old"):
+        (tmp_path / f".folder.link.{ending}").symlink_to(tmp_path / "precious")
+        (tmp_path / f".folder.file.{ending}").touch()
+    files.recover_folder(tmp_path / "folder")
+    assert names(tmp_path) == ["folder", "precious"]
+
+
+def test_a_leftover_that_cannot_be_removed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ".folder.abc.part").mkdir()
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **options: None)
+    files.recover_folder(tmp_path / "folder")
+    assert ".folder.abc.part could not be removed" in caplog.text
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_text("precious")
+    with pytest.raises(StoreError, match="thesis is a file"), files.publish_folder(tmp_path / "thesis"):
+        pass
+    assert names(tmp_path) == ["thesis"]
+    assert (tmp_path / "thesis").read_text() == "precious"
+
+
 def test_a_lock_that_is_held_too_long_is_an_error(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     ready, done = context.Event(), context.Event()
@@ -135,3 +261,8 @@ def _hold(path: Path, ready, done) -> None:
     with files.locked(path):
         ready.set()
         done.wait()
+
+
+def _mode_of_a_new_file(path: Path) -> int:
+    path.touch(mode=0o666)
+    return stat.S_IMODE(path.stat().st_mode)

@@ -92,6 +92,8 @@ def test_predictions_come_with_ranked_probabilities(module: hub.Module) -> None:
     assert [score for _, score in answer.top] == sorted((score for _, score in answer.top), reverse=True)
     assert sum(score for _, score in answer.top) == pytest.approx(1.0)
     assert module.predict([]) == []
+    with pytest.raises(InputError, match="top_k"):
+        module.predict("好", top_k=0)
 
 
 def test_an_untrained_head_is_announced(module: hub.Module, caplog: pytest.LogCaptureFixture) -> None:
@@ -146,14 +148,61 @@ def test_saving_leaves_foreign_folders_alone(module: hub.Module, tmp_path: Path)
     with pytest.raises(InputError, match="left alone"):
         module.save(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "thesis.txt").unlink()
+    with pytest.raises(InputError, match="another program"):
+        module.save(tmp_path)
+    module.save(tmp_path / "saved")
+    (tmp_path / "saved" / "notes.md").write_text("precious")
+    with pytest.raises(InputError, match=r"notes\.md"):
+        module.save(tmp_path / "saved")
 
 
 def test_load_checkpoint_replaces_the_weights_or_fails(module: hub.Module, small_folder: Path, tmp_path: Path) -> None:
     module.save(tmp_path / "saved")
     loaded = hub.Module(directory=small_folder, task="seq-cls", labels=module.labels, seed=5, load_checkpoint=tmp_path / "saved")
     np.testing.assert_array_equal(loaded.logits(["好"]), module.logits(["好"]))
-    with pytest.raises(WeightsError, match="no weights"):
+    adopted = hub.Module(directory=small_folder, load_checkpoint=tmp_path / "saved")
+    assert (adopted.labels, adopted.trained) == (module.labels, True)
+    with pytest.raises(InputError, match="no module"):
         hub.Module(directory=small_folder, load_checkpoint=tmp_path / "missing")
+
+
+def test_a_checkpoint_with_other_labels_or_another_tokenizer_is_refused(module: hub.Module, small_folder: Path, tmp_path: Path) -> None:
+    module.save(tmp_path)
+    with pytest.raises(WeightsError, match="Leave out task and labels"):
+        hub.Module(directory=small_folder, task="seq-cls", labels=module.labels[::-1], load_checkpoint=tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    config["tokenizer"]["digest"] = "0" * 64
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(WeightsError, match="tokenizer"):
+        hub.Module(directory=small_folder, load_checkpoint=tmp_path)
+
+
+def test_calibration_is_saved_exported_and_applied_alike(module: hub.Module, tmp_path: Path) -> None:
+    from nlphub.runtime.predictions import Calibration
+
+    module.calibration = Calibration(temperature=2.0, threshold=0.9)
+    module.save(tmp_path / "saved")
+    module.export(tmp_path / "artefact")
+    again, predictor = hub.Module(directory=tmp_path / "saved"), hub.Predictor(tmp_path / "artefact")
+    (here,), (there,), (served,) = module.predict("退货"), again.predict("退货"), predictor("退货")
+    assert here == there
+    assert here.label is served.label is None, "rejected, with the best label still on top"
+    assert here.top[0][0] == served.top[0][0]
+    assert here.score == pytest.approx(served.score, abs=1e-6)
+
+
+def test_a_masked_language_head_takes_the_vocabulary_and_says_that_it_labels_no_texts(small_folder: Path) -> None:
+    module = hub.Module(directory=small_folder, task="mlm")
+    assert module.labels == module.tokenizer.vocabulary
+    with pytest.raises(InputError, match="seq-cls only"):
+        module.predict("好")
+
+
+def test_where_a_module_came_from_is_saved_with_it(tmp_path: Path) -> None:
+    hub.Module(name="ernie_tiny").save(tmp_path / "saved")
+    assert hub.Module(directory=tmp_path / "saved").config["base"] == {"name": "ernie_tiny", "version": "0.1.0", "licence": "Apache-2.0"}
 
 
 def test_baidus_checkpoint_of_the_same_name_is_refused_by_name(tmp_path: Path) -> None:

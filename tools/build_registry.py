@@ -5,6 +5,7 @@
 
 People write the facts of a module (summary, licence, tasks, ...); what can be measured is measured here: the files of modules/<name>/
 and of its tokenizers/<tokenizer>/ with sizes and sha256, and the parameters of the encoder. Files that are downloaded stay as they are.
+Of several versions of a module the newest is the one that this repository ships; the cards of older ones stay as they are.
 A module without trained weights follows its tokenizer: the digest in its config.json is renewed too. Trained weights keep theirs.
 """
 
@@ -19,11 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from nlphub import files  # noqa: E402 - from this repository, installed or not
-from nlphub.hub import names, zoo  # noqa: E402
+from nlphub.hub import names, versions, zoo  # noqa: E402
 from nlphub.hub.registry import load_registry  # noqa: E402
 
 REGISTRY = ROOT / "registry.json"
 ONLY_FOR_TESTS = {"golden.jsonl"}
+Entry = dict[str, Any] | list[dict[str, Any]]  # of a module: a card, or one for each version
 
 
 def main() -> int:
@@ -37,9 +39,9 @@ def main() -> int:
         print(f"registry.json has no entry for {', '.join(missing)}: write its facts first, with an empty list of files")
         return 1
     if not check:
-        for name, card in registry["modules"].items():
-            follow_tokenizer(ROOT / "modules" / name / "config.json", ROOT / "tokenizers" / card["tokenizer"])
-    registry["modules"] = {name: measured(name, card) for name, card in registry["modules"].items()}
+        for name, entry in registry["modules"].items():
+            follow_tokenizer(ROOT / "modules" / name / "config.json", ROOT / "tokenizers" / newest(entry)["tokenizer"])
+    registry["modules"] = {name: measured(name, entry) for name, entry in registry["modules"].items()}
     new = files.json_text(registry)
     if check:
         sys.stdout.writelines(difflib.unified_diff(old.splitlines(True), new.splitlines(True), "registry.json", "as it should be"))
@@ -60,12 +62,19 @@ def follow_tokenizer(config: Path, tokenizer: Path) -> None:
         files.publish_json(config, facts)
 
 
-def measured(name: str, card: dict[str, Any]) -> dict[str, Any]:
-    """The card with everything that can be measured measured anew."""
-    shipped = {entry["path"]: entry for entry in map(entry_of, shipped_files(name, card["tokenizer"]))}
-    fetched = {entry["path"]: entry for entry in card["files"] if not entry["sources"][0].startswith("bundle:")}
+def newest(entry: Entry) -> dict[str, Any]:
+    """The card of the version that ships."""
+    return max(entry, key=lambda card: versions.key(card["version"])) if isinstance(entry, list) else entry
+
+
+def measured(name: str, entry: Entry) -> Entry:
+    """The entry of a module, with everything that can be measured measured anew in its newest card."""
+    card = newest(entry)
+    shipped = {file["path"]: file for file in map(entry_of, shipped_files(name, card["tokenizer"]))}
+    fetched = {file["path"]: file for file in card["files"] if not file["sources"][0].startswith("bundle:")}
     both = fetched | shipped
-    return card | {"files": [both[path] for path in sorted(both)], "parameters": parameters(card["architecture"], ROOT / "modules" / name)}
+    new = card | {"files": [both[path] for path in sorted(both)], "parameters": parameters(card["architecture"], ROOT / "modules" / name)}
+    return [new if other is card else other for other in entry] if isinstance(entry, list) else new
 
 
 def shipped_files(name: str, tokenizer: str) -> list[Path]:

@@ -25,6 +25,8 @@ from nlphub.text.tokenizers import Tokenizer
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
+_WRITTEN = {WEIGHTS, CONFIG, "README.md", "vocab.txt", "folds.tsv", "nlphub_tokenizer.json"}  # names in a saved module's folder
+_WRITTEN |= {"training_state.json", "training_state.safetensors"}  # ... and in last/ of a run
 _FOREIGN = (".pdparams", ".pdopt", ".pdiparams", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _MAX_CONFIG = 1 << 20  # bytes
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -48,6 +50,20 @@ def save_checkpoint(folder: Path, *, encoder: Encoder, head: Head | None, tokeni
     publish_json(folder / CONFIG, facts)
     with publish(folder / WEIGHTS) as stream:
         stream.write(save({name: tensor.cpu().contiguous() for name, tensor in tensors(encoder, head).items()}, {"format": "pt"}))
+
+
+def require_own(folder: Path) -> None:
+    """Refuse to replace a folder that holds something other than a saved module.
+
+    Raises:
+        InputError: it does.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    foreign = sorted({path.name for path in folder.iterdir()} - _WRITTEN) if folder.is_dir() else [folder.name]
+    if foreign or not _is_saved_module(folder):
+        what = f"it holds {', '.join(foreign[:5])}" if foreign else f"its {CONFIG} is another program's"
+        raise InputError(f"{folder} is no saved module ({what}), so it is left alone; choose another folder")
 
 
 def load_config(folder: Path) -> dict[str, Any]:
@@ -138,6 +154,13 @@ def weights_digest(encoder: Encoder, head: Head | None = None) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _is_saved_module(folder: Path) -> bool:
+    try:
+        return bool(load_config(folder))
+    except WeightsError:
+        return False
 
 
 def _refuse_foreign(place: Path) -> None:

@@ -39,14 +39,18 @@ def root(
 
 def main() -> None:
     """Run the command; user errors are one clear message on standard error and exit code 1 or 2."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what a terminal cannot show is no reason to fail
     try:
         app()
     except NlphubError as error:
         print(f"nlphub: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("nlphub: interrupted", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:  # the reader went away, e.g. `nlphub list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # a disk that is full, a folder that may not be written
+        print(f"nlphub: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("nlphub: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -5,14 +5,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import nlphub
 from nlphub.cli.output import note, print_json
 from nlphub.errors import InputError
-from nlphub.runtime.predictions import Prediction
+
+if TYPE_CHECKING:
+    from nlphub.runtime.predictions import Prediction
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +49,7 @@ def export(
 
     Example: nlphub export runs/intent dist/intent
     """
-    report = nlphub.Module(directory=source).export(target)
+    report = nlphub.Module(directory=source, import_code=False).export(target)
     if as_json:
         print_json({"folder": str(report.folder), "parity": asdict(report.parity), "files": dict(report.files)})
         return
@@ -55,7 +57,7 @@ def export(
     print(f"parity    probabilities differ by at most {report.parity.probabilities:.1e} from the module's, on {report.parity.texts} texts")
 
 
-def open_folder(folder: Path, *, top_k: int = 1) -> tuple[Callable[[Sequence[str]], list[Prediction]], Sequence[str]]:
+def open_folder(folder: Path, *, top_k: int = 1) -> tuple[Callable[[Sequence[str]], "list[Prediction]"], Sequence[str]]:
     """What answers for a folder, and its labels: the torch-free Predictor for an artefact, a Module for a run or a saved module.
 
     Raises:
@@ -66,7 +68,7 @@ def open_folder(folder: Path, *, top_k: int = 1) -> tuple[Callable[[Sequence[str
 
         predictor = Predictor(folder)
         return lambda texts: predictor(texts, top_k=top_k), predictor.labels
-    module = nlphub.Module(directory=folder)
+    module = nlphub.Module(directory=folder, import_code=False)
     module.task_head  # noqa: B018 - fails early and clearly without one
     return lambda texts: module.predict(texts, top_k=top_k), module.labels
 
@@ -80,11 +82,18 @@ def _texts(given: list[str], input_file: str | None, column: str) -> list[str]:
         return load_data(input_file, text=column, label=None)["train"].texts
     if given == ["-"]:
         note("reading one text a line from standard input")
-        return [line.rstrip("\r\n") for line in sys.stdin]
+        return _decoded(sys.stdin.buffer.read()).splitlines()
     return given
 
 
-def _as_dict(text: str, prediction: Prediction) -> dict[str, object]:
+def _decoded(data: bytes) -> str:
+    """Piped text in the encodings that data files may have: UTF-8, or else GB18030."""
+    from nlphub.data.encodings import decode
+
+    return decode(data, name="standard input")
+
+
+def _as_dict(text: str, prediction: "Prediction") -> dict[str, object]:
     top = [{"label": label, "score": round(score, 6)} for label, score in prediction.top]
     return {
         "text": text,

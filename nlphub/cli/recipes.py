@@ -1,14 +1,16 @@
 """``nlphub recipe list | show | copy | validate``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nlphub.cli.output import note, print_json, print_table
 from nlphub.errors import InputError
 from nlphub.files import publish_text
-from nlphub.recipe import Recipe, load_recipe, recipe_names, recipe_path
+
+if TYPE_CHECKING:
+    from nlphub.recipe import Recipe
 
 Source = Annotated[str, typer.Argument(help="Name of a shipped recipe, the path of a .yaml file, or - for standard input.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. train.epochs=3 data.train=my.csv")]
@@ -28,6 +30,8 @@ def list_recipes(as_json: AsJson = False) -> None:
 
     Example: nlphub recipe list
     """
+    from nlphub.recipe import load_recipe, recipe_names, recipe_path
+
     rows = [(name, *_facts(load_recipe(name)), _summary(recipe_path(name))) for name in recipe_names()]
     header = ("name", "task", "module", "summary")
     if as_json:
@@ -42,6 +46,8 @@ def show(recipe: Source, overrides: Overrides = None, as_json: AsJson = False) -
 
     Example: nlphub recipe show intent train.epochs=3
     """
+    from nlphub.recipe import load_recipe
+
     loaded = load_recipe(recipe, overrides or ())
     if as_json:
         print_json({"recipe": loaded.model_dump(mode="json"), "sha256": loaded.digest()})
@@ -59,6 +65,8 @@ def copy(
 
     Example: nlphub recipe copy intent mine.yaml
     """
+    from nlphub.recipe import recipe_path
+
     source = recipe_path(name)
     path = target / source.name if target.is_dir() else target
     if path.suffix not in (".yaml", ".yml"):
@@ -75,6 +83,8 @@ def validate(recipe: Source, overrides: Overrides = None, as_json: AsJson = Fals
 
     Example: nlphub recipe validate mine.yaml train.epochs=3
     """
+    from nlphub.recipe import load_recipe
+
     loaded = load_recipe(recipe, overrides or ())
     task, module = _facts(loaded)
     if as_json:
@@ -83,7 +93,7 @@ def validate(recipe: Source, overrides: Overrides = None, as_json: AsJson = Fals
         print(f"{recipe} is valid: {task} with {module}")
 
 
-def _facts(recipe: Recipe) -> tuple[str, str]:
+def _facts(recipe: "Recipe") -> tuple[str, str]:
     return recipe.task, recipe.module.name or str(recipe.module.directory)
 
 

@@ -27,14 +27,16 @@ def finetune(
 ) -> None:
     """Fine-tune, evaluate, save and export, as a recipe says.
 
-    Example: nlphub finetune intent data.train=questions.csv data.text=问题 data.label=意图 run.folder=runs/mine
+    Example: nlphub finetune intent data.train=questions.csv data.test=null data.text=问题 data.label=意图 run.folder=runs/mine
     """
     from nlphub.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or ())
-    run = nlphub.finetune(  # torch is imported here, only for a recipe that is right
-        loaded, overwrite=overwrite, resume=resume
-    )
+    try:
+        run = nlphub.finetune(loaded, overwrite=overwrite, resume=resume)  # torch is imported here, only for a recipe that is right
+    except KeyboardInterrupt:
+        note(f"interrupted; go on with the same command and --resume (the run is in {loaded.run.folder})")
+        raise typer.Exit(130) from None
     if as_json:
         print_json(_as_dict(run))
     else:
@@ -79,7 +81,10 @@ def _print_run(run: "Run") -> None:
         print(f"confusion matrix  {run.picture}")
     print(f"run               {run.folder}")
     print(f"weights sha256    {run.weights_digest}")
-    print(f"speed             {run.report.examples_per_second:.0f} examples/s over {run.report.seconds:.0f} s of training")
+    if run.report.steps:
+        print(f"speed             {run.report.examples_per_second:.0f} examples/s over {run.report.seconds:.0f} s of training")
+    else:
+        print("training          had ended before; nothing was left to do")
     if run.artefact is not None:
         print(f"artefact          {run.artefact}\n")
         rows = [(text, answer.label or "(rejected)", f"{answer.score:.3f}") for text, answer in run.predictions.items()]

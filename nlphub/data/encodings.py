@@ -6,6 +6,7 @@ valid GB18030 too (measured: 95 % of two-character strings), so the other order 
 
 import codecs
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from nlphub.errors import DataError
 log = logging.getLogger(__name__)
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_PRIVATE = re.compile("[\ue000-\uf8ff]")
 _BLOCK = 1 << 20  # bytes decoded at a time
 
 
@@ -37,6 +39,24 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
         if stream.read(1) != "\ufeff":
             stream.seek(0)
         yield stream
+
+
+def decode(data: bytes, *, name: str) -> str:
+    """Text that is in memory, by the same rule.
+
+    Args:
+        name: of where it came from, for messages.
+
+    Raises:
+        DataError: no encoding fits.
+    """
+    marked = next(((codec, len(mark)) for mark, codec in _MARKS.items() if data.startswith(mark)), None)
+    for codec, skipped in (marked,) if marked else (("utf-8", 0), ("gb18030", 0)):
+        try:
+            return data[skipped:].decode(codec)
+        except UnicodeDecodeError:
+            continue
+    raise DataError(f"The encoding of {name} is not known; it is neither UTF-8 nor GB18030")
 
 
 def detect(path: Path) -> str:
@@ -73,7 +93,11 @@ def _problem(path: Path, encoding: str) -> str | None:
         while True:
             block = stream.read(_BLOCK)
             try:
-                lines += decoder.decode(block, final=not block).count("\n")
+                text = decoder.decode(block, final=not block)
+                if encoding == "gb18030" and (private := _PRIVATE.search(text)):
+                    line = lines + text.count("\n", 0, private.start())
+                    return f"line {line} would hold a private-use character, as Big5 read as GB18030 does"
+                lines += text.count("\n")
             except UnicodeError as wrong:
                 return _place(wrong, lines)
             if not block:

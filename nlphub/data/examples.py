@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -213,6 +214,7 @@ def check_for_training(
     given = {"train": train, "dev": dev, "test": test}
     splits = {name: examples for name, examples in given.items() if examples is not None}
     problems = [problem for name, examples in splits.items() for problem in problems_of(examples, name=name)]
+    problems += _look_alikes(train.label_names)
     known = set(train.label_names)
     if len(known) == 1:
         problems.append(f"train has one class only, {next(iter(known))!r}; a classifier needs two or more")
@@ -242,7 +244,8 @@ def problems_of(examples: Examples, *, name: str = "", labelled: bool = True) ->
     Args:
         name: of the split, for the message about a split without examples.
     """
-    problems = [] if len(examples) else [f"{examples.source or name or 'the data'} holds no examples"]
+    place = f"{name} ({examples.source})" if name and examples.source else name or examples.source or "the data"
+    problems = [] if len(examples) else [f"{place} holds no examples"]
     for example in examples:
         if is_blank(example.text):
             problems.append(f"{examples.place(example)}: the text is empty (nothing but spaces or invisible characters)")
@@ -250,6 +253,8 @@ def problems_of(examples: Examples, *, name: str = "", labelled: bool = True) ->
             problems.append(f"{examples.place(example)}: the second text is empty")
         if labelled and (example.label is None or not example.label.strip()):
             problems.append(f"{examples.place(example)}: the label is missing")
+        if example.label is not None and not example.label.isprintable():
+            problems.append(f"{examples.place(example)}: the label {example.label!r} holds characters that cannot be shown")
     return problems
 
 
@@ -263,6 +268,13 @@ def _example(row: Any, number: int, names: Sequence[str] | None) -> Example:
     if "text" not in row:
         raise TypeError(f"there is no 'text' among its keys {', '.join(map(repr, row))}.{did_you_mean('text', map(str, row))}")
     return to_example(row["text"], row.get("label"), row.get("pair"), line=number, names=names)
+
+
+def _look_alikes(names: Sequence[str]) -> list[str]:
+    """Labels that differ only in width or compatibility forms, which nobody means as two classes."""
+    seen: dict[str, str] = {}
+    twins = [(seen.setdefault(unicodedata.normalize("NFKC", name).strip(), name), name) for name in names]
+    return [f"the labels {first!r} and {name!r} look the same; write both alike" for first, name in twins if first != name]
 
 
 def _strangers(examples: Examples, known: set[str], complaint: str) -> list[str]:

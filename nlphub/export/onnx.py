@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from nlphub.nn.encoder import Encoder, to_tensors
 from nlphub.nn.heads import Head
 from nlphub.runtime import artefact
 from nlphub.runtime.predictions import softmax
+from nlphub.runtime.session import open_session
 from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
 
@@ -105,9 +107,9 @@ def export_artefact(
             something else. Nothing is left behind.
         MissingExtraError: onnx or onnxscript are not installed.
     """
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        require(package, extra="train", purpose="Exporting a module")
-    _check(folder, head, labels)
+    require_exportable(folder, task=head.task)
+    if len(labels) != head.labels:
+        raise ExportError(f"The head gives {head.labels} logits, and there are {len(labels)} labels")
     model = DenseModel(copy.deepcopy(encoder), copy.deepcopy(head)).to("cpu", torch.float32).eval()
     with publish_folder(folder.absolute()) as temporary:
         write_graph(model, temporary / artefact.GRAPH)
@@ -133,6 +135,24 @@ def export_artefact(
         }
         publish_json(temporary / artefact.FACTS, facts)
     return ExportReport(folder, parity, {path: int(entry["bytes"]) for path, entry in files.items()})
+
+
+def require_exportable(folder: Path, *, task: str) -> None:
+    """Check everything about an export that can be known before there are weights.
+
+    Raises:
+        ExportError: the task has no export yet, or ``folder`` holds something other than an artefact.
+        MissingExtraError: onnx or onnxscript are not installed.
+    """
+    for package in ("onnx", "onnxscript"):
+        require(package, extra="train", purpose="Exporting a module")
+    if task not in _TASKS:
+        raise ExportError(f"Task {task!r} has no export yet; {', '.join(_TASKS)} has")
+    if foreign := artefact.foreign_files(folder):
+        raise ExportError(
+            f"{folder} holds something other than an exported module ({', '.join(foreign[:5])}), so it is left alone. "
+            "Give the export a folder of its own."
+        )
 
 
 def write_graph(model: DenseModel, path: Path) -> None:
@@ -164,9 +184,7 @@ def write_graph(model: DenseModel, path: Path) -> None:
 
 def measure_parity(model: DenseModel, graph: Path, tokenizer: Tokenizer) -> Parity:
     """Compare the graph, on padded batches, with the module on packed rows: the way it runs in Python."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    session = open_session(graph)
     pairs = []
     for lengths in _shapes(min(model.encoder.config.positions, tokenizer.max_length)):
         encoded, rows = _random_texts(lengths, tokenizer), np.arange(len(lengths))
@@ -183,17 +201,8 @@ def measure_parity(model: DenseModel, graph: Path, tokenizer: Tokenizer) -> Pari
         texts=len(expected),
         tolerance=TOLERANCE,
         torch=str(torch.__version__),
-        onnxruntime=onnxruntime.__version__,
+        onnxruntime=version("onnxruntime"),
     )
-
-
-def _check(folder: Path, head: Head, labels: Sequence[str]) -> None:
-    if head.task not in _TASKS:
-        raise ExportError(f"Task {head.task!r} has no export yet; {', '.join(_TASKS)} has")
-    if len(labels) != head.labels:
-        raise ExportError(f"The head gives {head.labels} logits, and there are {len(labels)} labels")
-    if folder.exists() and not (folder.is_dir() and ((folder / artefact.FACTS).is_file() or not any(folder.iterdir()))):
-        raise ExportError(f"{folder} holds something other than an exported module. Give the export a folder of its own.")
 
 
 def _require_parity(parity: Parity) -> Parity:

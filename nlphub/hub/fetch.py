@@ -131,7 +131,7 @@ class _Delivery:
         repository, _, commit = repository.partition("@")
         with workshop(self.target) as folder:
             try:
-                name = hf_hub_download(f"{organisation}/{repository}", path, revision=commit or None, local_dir=folder)
+                name = hf_hub_download(f"{organisation}/{repository}", path, revision=commit, local_dir=folder)
             except Exception as failure:  # its client raises errors of several libraries; each is the failure of one source, no more
                 raise FetchError(f"cannot be had: {failure}") from failure
             return self._copy(Path(name))
@@ -161,11 +161,11 @@ class _Delivery:
             try:
                 return self._attempt(address)
             except PassingError as trouble:
-                failed += self.part.size - before < self.patience.worthwhile
-                if failed >= self.patience.attempts:
-                    raise FetchError(f"{trouble} (tried {failed} times)") from trouble
                 if trouble.restart or self.entry.sha256 is None:
                     self.part.restart()
+                failed += self.part.size - before < self.patience.worthwhile  # only bytes that are kept are worth another attempt
+                if failed >= self.patience.attempts:
+                    raise FetchError(f"{trouble} (tried {failed} times)") from trouble
                 log.info("%s %s; trying again", address, trouble)
                 self.patience.wait(failed, at_least=trouble.retry_after)
 

@@ -6,7 +6,6 @@ process left behind is never written to: its bytes are copied and hashed again.
 
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nlphub.errors import DigestError, StoreError
-from nlphub.files import publish_file
+from nlphub.files import publish_file, remove
 from nlphub.hub.cards import FileEntry
 
 _BLOCK = 1 << 20  # bytes copied at a time
@@ -98,7 +97,7 @@ class Part:
         except OSError as failure:
             raise StoreError(f"{self._target} cannot be written: {failure.strerror}") from failure
         for path in leftovers(self._target):
-            _remove(path)
+            remove(path)
 
     def close(self, *, keep: bool) -> None:
         """Let go of an unfinished file; ``keep`` leaves its bytes for the next process."""
@@ -115,7 +114,7 @@ def workshop(target: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _remove(folder)
+        remove(folder)
 
 
 def leftovers(target: Path) -> list[Path]:
@@ -133,10 +132,3 @@ def _plain_size(path: Path) -> int:
         status = path.lstat()
         return status.st_size if stat.S_ISREG(status.st_mode) else 0
     return 0
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Folders that nobody else can write to: what the store trusts on later loads must not be planted by another user."""
+"""Folders and files that nobody else can write to: what the store trusts on later loads must not be planted by another user."""
 
 import os
 import stat
@@ -36,17 +36,37 @@ def check(folder: Path) -> None:
         _judge(step)
 
 
-def _judge(step: Path) -> None:
+def cache(name: str, file: str) -> Path:
+    """A cache file of ours below ``NLPHUB_HOME``, there or not, in a folder that is made: nobody else can have written it.
+
+    Args:
+        name: of the folder.
+        file: the file's name.
+
+    Raises:
+        StoreError: the file is a link, another user's or open to everybody; or see :func:`make`.
+    """
+    path = paths.home() / "cache" / name / file
+    make(path.parent)
+    if os.path.lexists(path):
+        _judge(path, is_folder=False)
+    return path
+
+
+def _judge(step: Path, *, is_folder: bool = True) -> None:
     try:
         status = step.stat() if step == paths.home() else step.lstat()  # the home may be a link: the user has named it
     except OSError as failure:
         raise StoreError(f"{step} cannot be read: {failure.strerror}") from failure
-    if not stat.S_ISDIR(status.st_mode):
+    if is_folder and not stat.S_ISDIR(status.st_mode):
         raise StoreError(f"{step} is a link or a file where the store has a folder. Look at it, then delete it.")
+    if not is_folder and not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{step} is a link or a folder where a file should be. Look at it, then delete it.")
     if status.st_uid not in (0, os.getuid()):
         raise StoreError(f"{step} belongs to another user (uid {status.st_uid}). Set NLPHUB_HOME to a folder of your own.")
     if status.st_mode & stat.S_IWOTH:
-        raise StoreError(f"everybody may write to {step}. Run: chmod o-w {step}")
+        way_out = f"Run: chmod o-w {step}" if is_folder else "Delete it; it will be made anew."
+        raise StoreError(f"everybody may write to {step}. {way_out}")
 
 
 def _way(folder: Path) -> Iterator[Path]:

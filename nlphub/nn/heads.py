@@ -53,7 +53,7 @@ class Head(nn.Module):
             class_weights: ``(labels,)`` factors of the losses.
             label_smoothing: share of the target that is spread over all labels (Szegedy et al., 2016).
         """
-        weights = None if class_weights is None else class_weights.to(logits.device, logits.dtype).float()
+        weights = None if class_weights is None else class_weights.to(logits.device, torch.float32)
         return F.cross_entropy(logits.float(), targets, weight=weights, label_smoothing=label_smoothing, reduction="none")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -121,7 +122,7 @@ class TrainSettings(_Settings):
         dropout: of the encoder and the head; ``null`` = the module's own.
         label_smoothing: share of the target spread over all classes.
         class_weights: ``none``, ``balanced`` (inverse frequencies, as in scikit-learn) or a weight for each label.
-        patience: evaluations without improvement after which training stops; ``null`` = never.
+        patience: evaluations in a row without improvement after which training stops; ``null`` = never.
         metric: what "better" means on dev.
         max_tokens: tokens of one forward pass; batches with more are cut and their gradients accumulated.
         seed: of splits, batches, new weights and dropout.
@@ -182,6 +183,14 @@ class Recipe(_Settings):
     run: RunSettings
     export: ExportSettings = ExportSettings()
     examples: Texts = ()
+
+    @model_validator(mode="after")
+    def _folders_differ(self) -> Self:
+        if self.export.folder is not None:
+            run, export = (Path(folder).absolute() for folder in (self.run.folder, self.export.folder))
+            if run.is_relative_to(export):
+                raise ValueError(f"export.folder {self.export.folder!r} would replace run.folder {self.run.folder!r}; give it another name")
+        return self
 
     def to_yaml(self) -> str:
         """The resolved recipe, defaults included; :func:`nlphub.load_recipe` reads it back as an equal recipe."""

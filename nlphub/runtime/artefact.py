@@ -82,6 +82,19 @@ def describe(folder: Path) -> dict[str, dict[str, int | str]]:
     return {path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths}
 
 
+def foreign_files(folder: Path) -> list[str]:
+    """What an export into ``folder`` would destroy: everything that is not part of an artefact there, by path, sorted."""
+    if not folder.exists():
+        return []
+    if not folder.is_dir():
+        return [folder.name]
+    try:
+        known = {FACTS, *_read(folder / FACTS)["files"]}
+    except (StoreError, KeyError, TypeError):
+        known = set()
+    return sorted(path for found in folder.rglob("*") if found.is_file() and (path := found.relative_to(folder).as_posix()) not in known)
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise StoreError(f"{path.parent} is no exported folder: it has no {FACTS}. Make one with module.export(...) or `nlphub export`.")
@@ -123,6 +136,8 @@ def _problems(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _damage(folder: Path, files: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for path, entry in sorted(files.items()):
+        if path == CARD:
+            continue  # for people, who may write into it
         if not (folder / path).is_file():
             yield f"{path} is missing"
         elif (found := sha256(folder / path)) != entry["sha256"]:

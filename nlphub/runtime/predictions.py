@@ -1,10 +1,13 @@
 """What a prediction is, and how logits become one: shared by ``Module.predict`` and ``Predictor``, so that they agree."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nlphub.errors import InputError
 
 Floats = NDArray[np.floating]
 
@@ -26,6 +29,37 @@ class Prediction:
     top: tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How logits become answers; kept with a module and with its artefact, so that both answer alike.
+
+    Attributes:
+        temperature: logits are divided by it (Guo et al., 2017).
+        threshold: answers whose best probability is below it are rejected; 0 accepts all.
+    """
+
+    temperature: float = 1.0
+    threshold: float = 0.0
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any] | None) -> "Calibration":
+        """From what :meth:`as_dict` gave, or the neutral one."""
+        return cls(**facts) if facts else cls()
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+def as_texts(texts: Any) -> list[Any]:
+    """A list of texts from one string, strings, or PaddleHub's ``[["text"], ...]``. The tokenizer judges what is left."""
+    if isinstance(texts, str):
+        return [texts]
+    if not isinstance(texts, Iterable):
+        raise InputError(f"texts is {type(texts).__name__}; give strings, e.g. ['我要退这双鞋']")
+    return [text[0] if isinstance(text, list | tuple) and len(text) == 1 else text for text in texts]
+
+
 def softmax(logits: Floats, *, temperature: float = 1.0) -> NDArray[np.float64]:
     """Probabilities ``(b, labels)`` of logits ``(b, labels)``, in float64."""
     scaled = logits.astype(np.float64) / temperature
@@ -38,13 +72,18 @@ def classify(
     labels: Sequence[str],
     *,
     top_k: int = 5,
-    temperature: float = 1.0,
-    threshold: float = 0.0,
+    calibration: Calibration = Calibration(),
 ) -> list[Prediction]:
-    """One :class:`Prediction` for each row of logits ``(b, labels)``; equal scores keep the order of ``labels``."""
-    scores = softmax(logits, temperature=temperature)
+    """One :class:`Prediction` for each row of logits ``(b, labels)``; equal scores keep the order of ``labels``.
+
+    Raises:
+        InputError: ``top_k`` is not positive.
+    """
+    if top_k < 1:
+        raise InputError(f"top_k={top_k!r} must be at least 1")
+    scores = softmax(logits, temperature=calibration.temperature)
     ranks = np.argsort(-scores, axis=-1, kind="stable")[:, :top_k]
-    return [_prediction([(labels[i], float(row[i])) for i in best], threshold) for row, best in zip(scores, ranks, strict=True)]
+    return [_prediction([(labels[i], float(row[i])) for i in best], calibration.threshold) for row, best in zip(scores, ranks, strict=True)]
 
 
 def _prediction(top: list[tuple[str, float]], threshold: float) -> Prediction:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlphub.data.batching import pad, token_batches
-from nlphub.errors import InputError, StoreError, WeightsError
+from nlphub.errors import InputError, WeightsError
 from nlphub.runtime.artefact import INPUTS, OUTPUT, Artefact
-from nlphub.runtime.predictions import Prediction, classify
+from nlphub.runtime.predictions import Calibration, Prediction, as_texts, classify
+from nlphub.runtime.session import open_session
 from nlphub.text.tokenizers import load_tokenizer
 
 _BATCH_TOKENS = 4096  # tokens of one batch with its padding: bounds memory, fills two cores
@@ -42,7 +43,8 @@ class Predictor:
                 f"The tokenizer in {folder} ({self.tokenizer.digest[:12]}...) is not the one that the weights were made with "
                 f"({self.artefact.tokenizer[:12]}...). Export the module again."
             )
-        self._session = _session(self.artefact.graph, threads)
+        self._threads = threads
+        self._session = open_session(self.artefact.graph, threads=threads)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -53,18 +55,15 @@ class Predictor:
         """One :class:`~nlphub.Prediction` for each text, in the caller's order.
 
         Args:
-            texts: strings; a single one counts as a list of one.
+            texts: strings, or PaddleHub's lists of one string; a single string counts as a list of one.
             top_k: how many labels ``Prediction.top`` holds.
             batch_tokens: the most tokens, padding included, that are computed at once.
 
         Raises:
             InputError: something is not a string, or a number is not positive.
         """
-        if top_k < 1:
-            raise InputError(f"top_k={top_k!r} must be at least 1")
-        logits = self.logits(texts, batch_tokens=batch_tokens)
-        calibration = {"temperature": self.artefact.temperature, "threshold": self.artefact.threshold}
-        return classify(logits, self.labels, top_k=top_k, **calibration)
+        calibration = Calibration(self.artefact.temperature, self.artefact.threshold)
+        return classify(self.logits(texts, batch_tokens=batch_tokens), self.labels, top_k=top_k, calibration=calibration)
 
     def logits(self, texts: str | Sequence[str], *, batch_tokens: int = _BATCH_TOKENS) -> NDArray[np.float32]:
         """``(n, labels)`` float32, in the caller's order, before calibration.
@@ -74,21 +73,17 @@ class Predictor:
         """
         if batch_tokens < 1:
             raise InputError(f"batch_tokens={batch_tokens!r} must be at least 1")
-        encoded = self.tokenizer.encode([texts] if isinstance(texts, str) else texts, max_length=self.artefact.max_length)
+        encoded = self.tokenizer.encode(as_texts(texts), max_length=self.artefact.max_length)
         out = np.zeros((len(encoded), len(self.labels)), np.float32)
         for rows in token_batches(encoded.lengths, max_tokens=batch_tokens):
             inputs = dict(zip(INPUTS, pad(encoded, rows, pad_id=self.tokenizer.pad_id), strict=True))
             (out[rows],) = self._session.run([OUTPUT], inputs)
         return out
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling and copying: the folder, not the running session. The folder is checked again when it is opened again."""
+        return {"folder": self.artefact.folder, "threads": self._threads}
 
-def _session(graph: Path, threads: int | None) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0  # 0: onnxruntime's own choice
-    options.inter_op_num_threads = 1
-    try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as broken:  # its exceptions have no common public base
-        raise StoreError(f"onnxruntime {onnxruntime.__version__} cannot run {graph}: {broken}") from broken
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the folder again."""
+        self.__init__(state["folder"], threads=state["threads"])  # type: ignore[misc]

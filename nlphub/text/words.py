@@ -6,7 +6,7 @@ but white space still separates words. For ASCII the two packages differ, so the
 with single dots inside (``iphone15``, ``3.5``, ``v9.2.14``), is one word, and every other ASCII character stands alone.
 
 Where jieba keeps its prefix dictionary matters: by default it loads ``jieba.cache`` from the shared temporary folder, where anybody can
-plant one. Ours lies in nlphub's own cache folder.
+plant one. Ours lies in nlphub's own cache folder, and is refused where others may write to it.
 """
 
 import functools
@@ -19,8 +19,8 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from nlphub import paths
 from nlphub.errors import InputError
+from nlphub.hub import private
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.normalize import CODE_POINTS, Codes, Table, code_points, from_code_points
 
@@ -75,13 +75,17 @@ def rjieba_segmenter() -> Segmenter:
 
 
 def jieba_segmenter() -> Segmenter:
-    """jieba's own dictionary with its hidden Markov model for unknown words, loaded from our own cache folder, in an instance of ours."""
+    """jieba's own dictionary with its hidden Markov model for unknown words, loaded from our own cache folder, in an instance of ours.
+
+    Raises:
+        StoreError: others may write to that folder or to the cache in it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # jieba of 2020 has invalid escapes and looks for pkg_resources
         import jieba
     tokenizer = jieba.Tokenizer()
-    tokenizer.tmp_dir = str(paths.cache("jieba"))
-    tokenizer.cache_file = f"jieba-{jieba.__version__}.cache"
+    cache = private.cache("jieba", f"jieba-{jieba.__version__}.cache")
+    tokenizer.tmp_dir, tokenizer.cache_file = str(cache.parent), cache.name
     with _quiet(logging.getLogger("jieba")):
         tokenizer.initialize()
     cut: Segmenter = tokenizer.lcut

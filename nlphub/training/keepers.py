@@ -1,19 +1,26 @@
 """Where a training keeps its best and its last weights: in memory, or in the folder of a run."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from nlphub.checkpoints import native
 from nlphub.files import publish_folder, publish_text, recover_folder
 from nlphub.module import Module
-from nlphub.training.state import Progress, has_state, load_state, save_state
+from nlphub.training.state import Progress, load_state, save_state
+
+log = logging.getLogger(__name__)
 
 
 class Keeper(Protocol):
     """What the Trainer asks of the place that keeps weights."""
+
+    def begin(self) -> None:
+        """Make ready for a new training."""
 
     def log(self, fact: dict[str, object]) -> None:
         """Keep one line of measurements."""
@@ -33,6 +40,9 @@ class MemoryKeeper:
 
     def __init__(self) -> None:
         self._best: dict[str, Tensor] = {}
+
+    def begin(self) -> None:
+        """There is nothing to prepare."""
 
     def log(self, fact: dict[str, object]) -> None:
         """Measurements are not kept."""
@@ -56,16 +66,21 @@ class RunKeeper:
         self.folder = folder
         self._metrics = folder / "metrics.jsonl"
 
-    @property
-    def resumable(self) -> bool:
-        """Whether a training state is here."""
-        return has_state(self.folder / "last")
+    def begin(self) -> None:
+        """Forget the measurements of an earlier training; its weights are replaced by the first evaluation.
+
+        Raises:
+            InputError: ``best/`` or ``last/`` hold something other than a module, which would be lost.
+        """
+        for name in ("best", "last"):
+            native.require_own(self.folder / name)
+        publish_text(self._metrics, "")
 
     def log(self, fact: dict[str, object]) -> None:
         """Append one line to ``metrics.jsonl``; a line torn by a crash is dropped by :meth:`resume`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._metrics.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(fact, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(fact, ensure_ascii=False, allow_nan=False) + "\n")
 
     def keep_best(self, module: Module) -> None:
         """Publish ``best/``."""
@@ -82,7 +97,7 @@ class RunKeeper:
         module.load_weights(self.folder / "best")
 
     def resume(self, module: Module, optimizer: torch.optim.Optimizer, *, fingerprint: str) -> Progress:
-        """Load ``last/`` and cut ``metrics.jsonl`` back to its step.
+        """Load ``last/`` and cut ``metrics.jsonl`` back to its step; without ``last/`` the training begins.
 
         Raises:
             StoreError: there is no complete state, or its bytes changed.
@@ -90,6 +105,10 @@ class RunKeeper:
         """
         for name in ("best", "last"):
             recover_folder(self.folder / name)
+        if not (self.folder / "last").exists():
+            log.info("%s was stopped before its first checkpoint: it starts from the beginning", self.folder)
+            self.begin()
+            return Progress.start(fingerprint)
         progress = load_state(self.folder / "last", optimizer=optimizer, fingerprint=fingerprint)
         module.load_weights(self.folder / "last")
         publish_text(self._metrics, "".join(line + "\n" for line in self._lines() if json.loads(line)["step"] <= progress.step))

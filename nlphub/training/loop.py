@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlphub.checkpoints.native import weights_digest
 from nlphub.data.batching import epoch_batches, micro_batches, pack
 from nlphub.data.examples import Examples
-from nlphub.errors import InputError
+from nlphub.errors import InputError, TrainingError
 from nlphub.evaluation.metrics import ClassificationMetrics
 from nlphub.kernels import Noise
 from nlphub.module import Module
@@ -74,14 +75,23 @@ class Step:
 class Loop:
     """A module, an optimizer, settings and tokenised training examples."""
 
-    def __init__(self, module: Module, optimizer: torch.optim.Optimizer, settings: TrainSettings, train: Examples) -> None:
+    def __init__(
+        self,
+        module: Module,
+        optimizer: torch.optim.Optimizer,
+        settings: TrainSettings,
+        train: Examples,
+        dev: Examples | None = None,
+    ) -> None:
         self.module, self.optimizer, self.settings = module, optimizer, settings
         if settings.dropout is not None:
             module.set_dropout(settings.dropout)
         self.encoded = module.tokenize(train.texts, train.pairs)
-        self.targets = torch.tensor([module.labels.index(label) for label in train.labels])
+        self.lengths = self.encoded.lengths
+        number = {name: index for index, name in enumerate(module.labels)}
+        self.targets = torch.tensor([number[label] for label in train.labels])
         self.class_weights = class_weights(settings.class_weights, train.labels, module.labels)
-        self.fingerprint = _fingerprint(settings, train, module)
+        self.fingerprint = _fingerprint(settings, train, dev, module, optimizer)
         self._examples_per_step = settings.batch_size * settings.accumulation
         self.steps_per_epoch = math.ceil(len(train) / self._examples_per_step)
         self.total = self.steps_per_epoch * settings.epochs
@@ -89,7 +99,7 @@ class Loop:
     def batches(self, *, after: int) -> Iterator[tuple[int, Ints]]:
         """``(step, examples)`` of every optimizer step that follows step ``after``."""
         for epoch in range(after // self.steps_per_epoch, self.settings.epochs):
-            order = epoch_batches(self.encoded.lengths, batch_size=self._examples_per_step, seed=self.settings.seed, epoch=epoch)
+            order = epoch_batches(self.lengths, batch_size=self._examples_per_step, seed=self.settings.seed, epoch=epoch)
             for number, batch in enumerate(order, start=epoch * self.steps_per_epoch + 1):
                 if number > after:
                     yield number, batch
@@ -100,13 +110,22 @@ class Loop:
         return number % every == 0 or number == self.total
 
     def step(self, number: int, batch: Ints, progress: Progress) -> Step:
-        """One optimizer step on the examples ``batch``."""
+        """One optimizer step on the examples ``batch``.
+
+        Raises:
+            TrainingError: the loss or the gradients are not finite; the weights are those before this step.
+        """
         started = time.perf_counter()
         factor = schedule(number - 1, total=self.total, warmup=self.settings.warmup, shape=self.settings.schedule)
         rate = set_rates(self.optimizer, factor)
         loss = self._backward(number, batch)
-        if self.settings.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.clip)
+        limit = math.inf if self.settings.clip is None else self.settings.clip
+        norm = float(torch.nn.utils.clip_grad_norm_(self.module.parameters(), limit))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TrainingError(
+                f"Step {number}: the loss is {loss} and the norm of the gradients {norm} at learning rate {rate:g}. "
+                "Use a smaller train.learning_rate, a longer train.warmup, or train.clip=1.0."
+            )
         self.optimizer.step()
         return Step(
             step=number,
@@ -115,7 +134,7 @@ class Loop:
             loss=loss,
             rate=rate,
             examples=len(batch),
-            tokens=int(self.encoded.lengths[batch].sum()),
+            tokens=int(self.lengths[batch].sum()),
             seconds=time.perf_counter() - started,
             evaluated=self.evaluates(number),
             progress=replace(progress, step=number),
@@ -136,9 +155,7 @@ class Loop:
 
     def _parts(self, batch: Ints) -> Iterator[Ints]:
         for first in range(0, len(batch), self.settings.batch_size):
-            yield from micro_batches(
-                batch[first : first + self.settings.batch_size], self.encoded.lengths, max_tokens=self.settings.max_tokens
-            )
+            yield from micro_batches(batch[first : first + self.settings.batch_size], self.lengths, max_tokens=self.settings.max_tokens)
 
     def _losses(self, part: Ints, noise: Noise) -> Tensor:
         packed = to_tensors(pack(self.encoded, part), self.module.device)
@@ -174,10 +191,23 @@ def class_weights(wanted: str | Mapping[str, float], labels: Sequence[str], name
     return torch.tensor([float(wanted.get(name, 1.0)) for name in names])
 
 
-def _fingerprint(settings: TrainSettings, train: Examples, module: Module) -> str:
-    """What has to be equal for two trainings to be the same one."""
-    facts = {"settings": settings.model_dump(mode="json"), "data": train.digest(), "labels": module.labels, "config": module.config}
+def _fingerprint(settings: TrainSettings, train: Examples, dev: Examples | None, module: Module, optimizer: torch.optim.Optimizer) -> str:
+    """What has to be equal for two trainings to be the same one, taken before the first step."""
+    facts = {
+        "settings": settings.model_dump(mode="json"),
+        "data": [train.digest(), dev.digest() if dev is not None else None],
+        "labels": module.labels,
+        "max_length": module.max_length,
+        "weights": weights_digest(module.encoder, module.head),
+        "optimizer": [type(optimizer).__name__, [_options(group) for group in optimizer.param_groups]],
+    }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _options(group: dict[str, Any]) -> dict[str, str]:
+    """The options of a parameter group at its initial rate."""
+    options = {**group, "lr": group.get("initial_lr", group["lr"])}
+    return {name: str(value) for name, value in options.items() if name not in ("params", "initial_lr")}
 
 
 def _mix(seed: int, step: int) -> int:

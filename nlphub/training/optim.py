@@ -68,8 +68,15 @@ def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> float:
 
 
 def join(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
-    """Add parameters that the optimizer does not hold yet, e.g. of a head made at the first fit, with its first group's options."""
+    """Add parameters that the optimizer does not hold yet, e.g. of a head made at the first fit, with its first group's options.
+
+    Raises:
+        InputError: the optimizer was made for another module: it would train nothing here.
+    """
+    parameters = list(parameters)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if held.isdisjoint(map(id, parameters)):
+        raise InputError("This optimizer holds no parameter of this module; make it anew: torch.optim.AdamW(module.parameters(), lr=...)")
     new = [parameter for parameter in parameters if id(parameter) not in held]
     if new:
         first = optimizer.param_groups[0]

@@ -10,8 +10,6 @@
       report/         metrics.json, confusion.svg
 """
 
-import json
-import logging
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,17 +23,17 @@ from nlphub import __version__
 from nlphub.checkpoints.native import weights_digest
 from nlphub.data.examples import Examples, check_for_training
 from nlphub.data.read import load_splits
-from nlphub.errors import InputError
 from nlphub.evaluation.metrics import ClassificationMetrics
 from nlphub.evaluation.report import confusion_svg
-from nlphub.files import discard_folder, publish_json, publish_text
+from nlphub.export.onnx import require_exportable
+from nlphub.files import publish_json, publish_text
 from nlphub.module import Module
-from nlphub.recipe import Recipe
+from nlphub.recipe import Recipe, load_recipe
 from nlphub.runtime.predictions import Prediction
 from nlphub.runtime.predictor import Predictor
+from nlphub.training import run_folder
+from nlphub.training.loop import class_weights
 from nlphub.training.trainer import Report, Trainer
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +64,32 @@ class Run:
         return self.folder / "report" / "confusion.svg"
 
 
-def finetune(recipe: Recipe, *, overwrite: bool = False, resume: bool = False, progress: bool = True) -> Run:
+def finetune(recipe: Recipe | str | Path, *, overwrite: bool = False, resume: bool = False, progress: bool = True) -> Run:
     """Carry out a recipe.
 
     Args:
-        overwrite: replace an earlier run in the same folder.
+        recipe: from :func:`nlphub.load_recipe`, or what it takes: the name of a shipped recipe or a path.
+        overwrite: replace an earlier run in the same folder, and an earlier artefact in the export folder.
         resume: go on exactly where an interrupted run in the same folder stopped.
         progress: show a progress bar when standard error is a terminal.
 
     Raises:
         InputError: the folder holds something already, or the data are not fit for training (nothing is written then).
     """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     splits = load_splits(recipe.data, seed=recipe.train.seed)
     check_for_training(splits["train"], splits.get("dev"), test=splits.get("test"))
-    folder = Path(recipe.run.folder)
-    _check_folder(folder, overwrite=overwrite, resume=resume)
-    torch.manual_seed(recipe.train.seed)
+    train = splits["train"]
+    class_weights(recipe.train.class_weights, train.labels, train.label_names)  # only to refuse labels that do not exist
+    folder = Path(recipe.run.folder).expanduser().absolute()
+    if recipe.export.folder is not None:
+        require_exportable(Path(recipe.export.folder).expanduser(), task=recipe.task)
+    with run_folder.alone(folder):
+        run_folder.check(folder, recipe, overwrite=overwrite, resume=resume)
+        return _carry_out(recipe, splits, folder, resume=resume, progress=progress)
+
+
+def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], folder: Path, *, resume: bool, progress: bool) -> Run:
     module = Module(
         recipe.module.name,
         directory=recipe.module.directory,
@@ -90,13 +98,16 @@ def finetune(recipe: Recipe, *, overwrite: bool = False, resume: bool = False, p
         labels=splits["train"].label_names,
         max_length=recipe.data.max_length,
         seed=recipe.train.seed,
+        import_code=False,
     )
+    recipe = _pinned(recipe, module)
     lock = _lock(recipe, splits, module)
-    _begin(folder, recipe, lock, resume=resume)
+    if not resume:
+        run_folder.begin(folder, recipe, lock)
     trainer = Trainer(module, settings=recipe.train, checkpoint_dir=folder, progress=progress)
     report = trainer.train(splits["train"], eval_dataset=splits.get("dev"), resume=resume)
     digest = weights_digest(module.encoder, module.head)
-    publish_json(folder / "lock.json", {**lock, "result": {"weights_sha256": digest}})
+    publish_json(folder / run_folder.LOCK, {**lock, "result": {"weights_sha256": digest}})
     judged_on = next((name for name in ("test", "dev") if name in splits), None)
     metrics = trainer.evaluate(splits[judged_on]) if judged_on else None
     if metrics is not None:
@@ -105,29 +116,12 @@ def finetune(recipe: Recipe, *, overwrite: bool = False, resume: bool = False, p
     return Run(folder, report, metrics, judged_on, digest, artefact, _first_answers(artefact, recipe))
 
 
-def _check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
-    if resume and overwrite:
-        raise InputError("--resume goes on with a run, --overwrite throws it away: give one of them")
-    if resume and not (folder / "lock.json").is_file():
-        raise InputError(f"{folder} holds no run to resume; leave --resume out to start one")
-    if resume or not folder.exists() or not any(folder.iterdir()):
-        return
-    if not (folder / "lock.json").is_file():
-        raise InputError(f"{folder} is not empty and is no run of nlphub, so it is left alone; choose another run.folder=...")
-    if not overwrite:
-        raise InputError(f"{folder} holds a run already; add --overwrite, --resume, or run.folder=another/folder")
-
-
-def _begin(folder: Path, recipe: Recipe, lock: dict[str, Any], *, resume: bool) -> None:
-    if resume:
-        before = json.loads((folder / "lock.json").read_text(encoding="utf-8"))
-        changed = sorted(key for key in lock if before.get(key) != lock[key])
-        if changed:
-            log.warning("since the interrupted run these have changed: %s; bitwise equal weights are not certain", ", ".join(changed))
-        return
-    discard_folder(folder)
-    publish_text(folder / "recipe.yaml", recipe.to_yaml())
-    publish_json(folder / "lock.json", lock)
+def _pinned(recipe: Recipe, module: Module) -> Recipe:
+    """The recipe with the version of the module that it came to, so that the run's recipe.yaml repeats it later too."""
+    if recipe.module.name is None:
+        return recipe
+    chosen = recipe.module.model_copy(update={"version": module.config["base"]["version"]})
+    return recipe.model_copy(update={"module": chosen})
 
 
 def _lock(recipe: Recipe, splits: Mapping[str, Examples], module: Module) -> dict[str, Any]:
@@ -153,8 +147,9 @@ def _write_report(folder: Path, metrics: ClassificationMetrics, judged_on: str |
 def _export(module: Module, recipe: Recipe) -> Path | None:
     if recipe.export.folder is None:
         return None
-    module.export(recipe.export.folder)
-    return Path(recipe.export.folder)
+    folder = Path(recipe.export.folder).expanduser()
+    module.export(folder)
+    return folder
 
 
 def _first_answers(artefact: Path | None, recipe: Recipe) -> dict[str, Prediction]:

@@ -6,18 +6,29 @@ weights, the optimizer's moments and a few numbers are the whole state. They are
 """
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nlphub.errors import StoreError, WeightsError
-from nlphub.files import sha256
+from nlphub.errors import StoreError, WeightsError, brief
+from nlphub.files import publish_json, sha256
 
 _TENSORS, _FACTS = "training_state.safetensors", "training_state.json"
+_MAX_FACTS = 1 << 16  # bytes; there are about 300
+_KINDS: dict[str, tuple[type, ...]] = {
+    "step": (int,),
+    "best_score": (float, int, type(None)),
+    "best_step": (int,),
+    "stale": (int,),
+    "fingerprint": (str,),
+    "sha256": (str,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +58,15 @@ class Progress:
 def save_state(folder: Path, *, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Write moments and progress into ``folder`` (a folder that is being published, see ``files.publish_folder``)."""
     save_file(dict(_moments(optimizer)), folder / _TENSORS)
-    (folder / _TENSORS).chmod(0o644)  # the library leaves 0600
-    facts = {**asdict(progress), "sha256": sha256(folder / _TENSORS)}
-    (folder / _FACTS).write_text(json.dumps(facts, indent=2, sort_keys=True), encoding="utf-8")
+    (folder / _TENSORS).chmod(folder.stat().st_mode & 0o666)  # as readable as the folder; the library leaves 0600
+    publish_json(folder / _FACTS, {**asdict(progress), "sha256": sha256(folder / _TENSORS)})
 
 
 def load_state(folder: Path, *, optimizer: torch.optim.Optimizer, fingerprint: str) -> Progress:
     """Put saved moments back into an optimizer over the same parameters.
 
     Raises:
-        StoreError: there is no complete state in ``folder``, or its bytes changed.
+        StoreError: there is no complete state in ``folder``, it is torn, or its bytes changed.
         WeightsError: it belongs to another run: other settings, data or initial weights.
     """
     facts = _read_facts(folder)
@@ -69,19 +79,36 @@ def load_state(folder: Path, *, optimizer: torch.optim.Optimizer, fingerprint: s
     return facts
 
 
-def has_state(folder: Path) -> bool:
-    """Whether ``folder`` holds a training state."""
-    return (folder / _FACTS).is_file() and (folder / _TENSORS).is_file()
-
-
 def _read_facts(folder: Path) -> Progress:
-    if not has_state(folder):
+    if not all((folder / name).is_file() for name in (_FACTS, _TENSORS)):
         raise StoreError(f"{folder} holds no training state to resume from ({_FACTS} and {_TENSORS} are both needed)")
-    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    with (folder / _FACTS).open("rb") as stream:
+        raw = stream.read(_MAX_FACTS + 1)
+    try:
+        facts = _parse(raw)
+    except (ValueError, RecursionError) as wrong:
+        why = f"it is torn or not of nlphub's making ({wrong})"
+        raise StoreError(f"{folder / _FACTS} cannot be resumed from: {why}. Start anew with --overwrite or another run.folder.") from wrong
     promised, found = facts.pop("sha256"), sha256(folder / _TENSORS)
     if promised != found:
-        raise StoreError(f"{folder / _TENSORS} has changed since it was written: sha256 {found}, expected {promised}")
+        raise StoreError(
+            f"{folder / _TENSORS} has changed since it was written: sha256 {found}, expected {promised}. "
+            "Start anew with --overwrite or another run.folder."
+        )
     return Progress(**facts)
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    """What :func:`save_state` wrote; a ``ValueError`` says what is wrong with it."""
+    if len(raw) > _MAX_FACTS:
+        raise ValueError(f"longer than {_MAX_FACTS:,} bytes")
+    facts = json.loads(raw)
+    if not isinstance(facts, dict) or facts.keys() != _KINDS.keys():
+        raise ValueError(f"its keys should be {', '.join(_KINDS)}")
+    for name, value in facts.items():
+        if type(value) not in _KINDS[name] or (type(value) in (int, float) and not 0 <= value < math.inf):
+            raise ValueError(f"{name} is {brief(value)}")
+    return facts
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:

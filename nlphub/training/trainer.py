@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 
 from nlphub.data.examples import Examples, check_for_training
-from nlphub.errors import InputError
+from nlphub.errors import DataError, InputError
 from nlphub.evaluation.metrics import ClassificationMetrics, classification_report
+from nlphub.labels import named
 from nlphub.module import Module
 from nlphub.recipe import TrainSettings
 from nlphub.runtime.predictions import Prediction
@@ -85,7 +87,10 @@ class Trainer:
         train_dataset: Any,
         epochs: int | None = None,
         batch_size: int | None = None,
+        num_workers: int | None = None,
         eval_dataset: Any = None,
+        log_interval: int | None = None,
+        save_interval: int | None = None,
         *,
         resume: bool = False,
     ) -> Report:
@@ -93,36 +98,47 @@ class Trainer:
 
         Args:
             train_dataset: :class:`~nlphub.Examples`, or a list of ``(text, label)`` pairs, dictionaries or :class:`~nlphub.Example`.
-            epochs: overrides the settings.
-            batch_size: overrides the settings.
+            epochs: overrides the settings for this call.
+            batch_size: overrides the settings for this call.
             eval_dataset: the dev set.
-            resume: go on from ``last/`` of ``checkpoint_dir`` exactly as if there had been no interruption.
+            num_workers, log_interval, save_interval: PaddleHub's, accepted and ignored: nothing is loaded by workers, every step is logged,
+                every evaluation is saved.
+            resume: go on from ``last/`` of ``checkpoint_dir`` exactly as if there had been no interruption. Without it an earlier
+                training in that folder is replaced.
 
         Raises:
+            InputError: ``epochs`` or ``batch_size`` are no positive whole numbers, or ``checkpoint_dir`` holds something else.
+            TrainingError: loss or gradients are not finite.
             DataError: empty texts, missing labels, labels that training never saw, one class only; all at once.
             StoreError, WeightsError: ``resume`` without a fitting checkpoint.
         """
-        changes = {"epochs": epochs, "batch_size": batch_size}
-        self.settings = self.settings.model_copy(update={name: value for name, value in changes.items() if value is not None})
+        _warn_ignored(num_workers=num_workers, log_interval=log_interval, save_interval=save_interval)
+        settings = _changed(self.settings, epochs=epochs, batch_size=batch_size)
+        train, dev = self._examples(train_dataset), self._examples(eval_dataset) if eval_dataset is not None else None
         started, seen, last = time.perf_counter(), 0, None
-        for last in _with_bar(self.steps(train_dataset, eval_dataset, resume=resume), shown=self.progress):
+        for last in _with_bar(self._steps(settings, train, dev, resume=resume), shown=self.progress):
             self.keeper.log(last.as_dict())
             seen += last.examples
             if last.improved:
                 self.keeper.keep_best(self.module)
             if last.evaluated:
                 self.keeper.keep_last(self.module, self._optimizer(), last.progress)
-        return self._finish(last, eval_dataset, seconds=time.perf_counter() - started, seen=seen)
+        return self._finish(last, dev, seconds=time.perf_counter() - started, seen=seen)
 
     def steps(self, train_dataset: Any, eval_dataset: Any = None, *, resume: bool = False) -> Iterator[Step]:
         """The loop: one fact for each optimizer step, evaluations and early stopping included. Printing and saving are the caller's."""
-        train, dev = Examples.of(train_dataset), Examples.of(eval_dataset) if eval_dataset is not None else None
+        train, dev = self._examples(train_dataset), self._examples(eval_dataset) if eval_dataset is not None else None
+        yield from self._steps(self.settings, train, dev, resume=resume)
+
+    def _steps(self, settings: TrainSettings, train: Examples, dev: Examples | None, *, resume: bool) -> Iterator[Step]:
         check_for_training(train, dev, labels=self.module.labels or None)
+        if train.pairs is not None:
+            raise DataError("seq-cls takes one text for each example, and these have two (data.pair); this version cannot train on pairs")
         self._fit_head(train)
-        loop = Loop(self.module, self._optimizer(), self.settings, train)
-        progress = self._resume(loop.fingerprint) if resume else Progress.start(loop.fingerprint)
+        loop = Loop(self.module, self._optimizer(), settings, train, dev)
+        progress = self._begin(loop.fingerprint, resume=resume)
         for number, batch in loop.batches(after=progress.step):
-            if self.settings.patience is not None and progress.stale > self.settings.patience:
+            if settings.patience is not None and progress.stale >= settings.patience:
                 log.info("stopped before step %d: no better score in %d evaluations", number, progress.stale)
                 return
             fact = loop.step(number, batch, progress)
@@ -134,7 +150,7 @@ class Trainer:
 
     def evaluate(self, eval_dataset: Any) -> ClassificationMetrics:
         """Scores of the module as it is now on labelled data."""
-        examples = Examples.of(eval_dataset)
+        examples = self._examples(eval_dataset)
         predictions = self.module.predict(examples.texts, top_k=1)
         return classification_report(examples.labels, [answer.top[0][0] for answer in predictions], self.module.labels)
 
@@ -142,11 +158,19 @@ class Trainer:
         """The same as ``module.predict``."""
         return self.module.predict(texts)
 
+    def _examples(self, data: Any) -> Examples:
+        """Examples from what callers have; numbers become names where the module was given a ``label_map``."""
+        examples = Examples.of(data)
+        if not self.module.numbered or any(example.label is None for example in examples):
+            return examples
+        names = named(examples.labels, self.module.labels)
+        return Examples([replace(example, label=name) for example, name in zip(examples, names, strict=True)], source=examples.source)
+
     def _fit_head(self, train: Examples) -> None:
         if self.module.head is None:
             self.module.add_head("seq-cls", train.label_names)
         if self.optimizer is not None:
-            join(self.optimizer, self.module.task_head.parameters())
+            join(self.optimizer, self.module.parameters())
 
     def _optimizer(self) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -159,7 +183,10 @@ class Trainer:
             self.optimizer = torch.optim.AdamW(groups, fused=True)
         return self.optimizer
 
-    def _resume(self, fingerprint: str) -> Progress:
+    def _begin(self, fingerprint: str, *, resume: bool) -> Progress:
+        if not resume:
+            self.keeper.begin()
+            return Progress.start(fingerprint)
         if not isinstance(self.keeper, RunKeeper):
             raise InputError("resume=True needs a checkpoint_dir to resume from")
         return self.keeper.resume(self.module, self._optimizer(), fingerprint=fingerprint)
@@ -180,6 +207,23 @@ class Trainer:
         self.keeper.restore_best(self.module)
         metrics = self.evaluate(dev) if dev is not None else None
         return Report(metrics, steps=last.step if last else 0, seconds=seconds, examples_per_second=seen / seconds)
+
+
+def _changed(settings: TrainSettings, **changes: int | None) -> TrainSettings:
+    """The settings with those changes that are given."""
+    values = {name: value for name, value in changes.items() if value is not None}
+    if problems := [f"{name}={value!r} must be a whole number of at least 1" for name, value in values.items() if not _is_count(value)]:
+        raise InputError("These settings cannot be:", problems)
+    return settings.model_copy(update=values)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _warn_ignored(**given: int | None) -> None:
+    if names := [name for name, value in given.items() if value is not None]:
+        warnings.warn(f"{', '.join(names)}: accepted for PaddleHub's sake and ignored", DeprecationWarning, stacklevel=3)
 
 
 def _with_bar(steps: Iterator[Step], *, shown: bool) -> Iterator[Step]:

@@ -1,14 +1,17 @@
 """The gate before weights: hostile headers end in a WeightsError, never in anything else."""
 
 import json
+import os
 import random
+import resource
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from nlphub.checkpoints.gate import read_tensors
 from nlphub.errors import WeightsError
@@ -56,7 +59,8 @@ def changed(**parts: Any) -> dict[str, Any]:
         (changed(more=1), "wrongly"),
         ({**GOOD, "b": 7}, "wrongly"),
         ([GOOD], "must be a table"),
-        ({**GOOD, "__metadata__": {"format": 7}}, "not read by the safetensors library"),
+        ({**GOOD, "__metadata__": {"format": 7}}, "texts about the file wrongly"),
+        ({**GOOD, "__metadata__": ["pt"]}, "texts about the file wrongly"),
         ({**GOOD, "\ud800\x1b[2J": GOOD["b"]}, r"not expected: '\\ud800\\x1b\[2J'"),
         ({str(number): GOOD["b"] for number in range(5000)}, "at most 4096"),
         (json.dumps(GOOD).replace('"b"', '"a"').encode(), "stands twice"),
@@ -76,6 +80,51 @@ def test_a_wrong_header_is_refused(tmp_path, header, message):
 def test_the_data_has_to_end_with_the_file(tmp_path, data):
     with pytest.raises(WeightsError, match="cut off or appended"):
         read_tensors(written(tmp_path / "w.safetensors", GOOD, data=data), SHAPES)
+
+
+@pytest.fixture
+def little_memory():
+    """This process may take 4 GiB more of address space."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + (4 << 30), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def with_evil(size: int) -> dict[str, Any]:
+    return {**GOOD, "heads.evil": {"dtype": "F32", "shape": [size // 4], "data_offsets": [40, 40 + size]}}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
+def test_a_size_that_only_the_header_claims_takes_no_memory(tmp_path, little_memory):
+    path = written(tmp_path / "w.safetensors", with_evil(2 << 40))
+    with pytest.raises(WeightsError, match="cut off or appended"):
+        read_tensors(path, SHAPES, ignore=("heads.",))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
+def test_ignored_tensors_are_not_read_into_memory(tmp_path, little_memory):
+    path = written(tmp_path / "w.safetensors", with_evil(16 << 30))
+    os.truncate(path, path.stat().st_size + (16 << 30))  # a file with holes: it takes no room on the disk
+    found = read_tensors(path, SHAPES, ignore=("heads.",))
+    assert {name: tuple(tensor.shape) for name, tensor in found.items()} == SHAPES
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_every_dtype_and_place_is_read_as_the_safetensors_library_reads_it(tmp_path, dtype):
+    path, generator = tmp_path / "w.safetensors", torch.Generator().manual_seed(0)
+    whole = {
+        name: torch.randn(shape, generator=generator).to(dtype)
+        for name, shape in {"heads.a": (3,), "a": (2, 3), "heads.b": (5, 1), "b": (4,), "c": (), "d": (0, 7)}.items()
+    }
+    save_file(whole, path)
+    expected = {name: tuple(tensor.shape) for name, tensor in whole.items() if not name.startswith("heads.")}
+    found, library = read_tensors(path, expected, ignore=("heads.",)), load_file(path)
+    assert found.keys() == expected.keys()
+    for name, tensor in found.items():
+        assert tensor.dtype == dtype
+        assert torch.equal(tensor, library[name])
 
 
 @pytest.mark.parametrize("length", [0, 1, 1 << 20 | 1, 1 << 63])

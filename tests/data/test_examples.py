@@ -125,7 +125,7 @@ def test_everything_wrong_is_reported_at_once() -> None:
         "t.csv, line 4: the label is missing",
         "t.csv, line 5: the label is missing",
         "d.csv, line 4: the second text is empty",
-        "e.csv holds no examples",
+        "test (e.csv) holds no examples",
         "d.csv, line 2: label 'X' never occurs in train (2 examples). Did you mean 'x'?",
         "d.csv, line 4: label 'y' never occurs in train (1 example).",
     )

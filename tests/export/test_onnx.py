@@ -154,8 +154,10 @@ def test_a_folder_with_other_things_in_it_is_not_replaced(parts, folder, tmp_pat
 
 def test_an_older_artefact_is_replaced(parts, tmp_path):
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "nlphub.json").write_text("{}", encoding="utf-8")
+    export_artefact(out, **parts)
+    facts = json.loads((out / "nlphub.json").read_text("utf-8"))
+    facts["files"]["stale.txt"] = {"bytes": 0, "sha256": "0" * 64}  # a file that an older version wrote
+    (out / "nlphub.json").write_text(json.dumps(facts), encoding="utf-8")
     (out / "stale.txt").touch()
     export_artefact(out, **parts)
     assert not (out / "stale.txt").exists()

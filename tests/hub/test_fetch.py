@@ -191,6 +191,23 @@ def test_an_attempt_that_brought_much_does_not_count(get: Any, target: Path, con
     assert target.read_bytes() == content
 
 
+def test_bytes_that_are_thrown_away_are_no_progress(
+    get: Any, server: Any, entry_of: EntryOf, target: Path, content: bytes, patience: Patience
+) -> None:
+    """A file of unknown digest starts from zero after each break: much arrives each time, and nothing is gained."""
+    unknown = entry_of(content, f"{server.address}/f", digest=False)
+    with pytest.raises(FetchError, match=r"broke off after 50,000 of 200,000 bytes \(tried 3 times\)"):
+        get(*[drop(50_000)] * 9, entry=unknown, patience=replace(patience, worthwhile=20_000))
+    assert server.requests == [("/f", None)] * 3
+    assert nothing_left(target)
+
+
+def test_a_server_that_takes_back_what_it_gave_is_not_asked_for_ever(get: Any, server: Any, patience: Patience) -> None:
+    with pytest.raises(FetchError, match=r"\(tried 3 times\)"):
+        get(*[drop(50_000), status(416)] * 9, patience=replace(patience, worthwhile=20_000))
+    assert len(server.requests) == 6
+
+
 def test_pauses_grow_up_to_a_bound_and_heed_the_server(get: Any, target: Path, patience: Patience, pauses: Any) -> None:
     busy = status(429, {"Retry-After": "3"})
     with pytest.raises(FetchError, match=r"answers 500 Internal Server Error \(tried 7 times\)"):

@@ -124,7 +124,6 @@ def test_other_versions_are_refused(version: str) -> None:
         "https://example.org/a/x.json?download=1",
         "http://[::1]:80/x",
         f"hf://org/repo@{'a' * 40}/x.json",
-        "hf://org/repo/sub/x.json",
     ],
 )
 def test_the_five_kinds_of_sources_are_accepted(source: str) -> None:
@@ -139,14 +138,22 @@ def test_the_five_kinds_of_sources_are_accepted(source: str) -> None:
         "https://host/x#part", "http://host:0/x", "http://host:99999/x", "http://host:x/", "http://[::1/x", "http://host/a b", "http://host/\n",
         "http://host/词", "file://host/x", "file:x", "bundle:", "bundle:../x", "bundle:/x", "bundle:a/../x", "bundle:a//x", "bundle:a\\x",
         "bundle:./x",
-        "hf://org/repo", "hf://org/repo@main/x", f"hf://org/repo@{'A' * 40}/x", f"hf://org/repo@{'a' * 39}/x", "hf://../repo/x", "hf://org/../x",
-        f"hf://org/repo@{'a' * 40}/../x", "hf://org/repo/a/./x", "hf://org/repo/?x", f"https://host/{'x' * 2048}",
+        "hf://org/repo", "hf://org/repo/x.json", "hf://org/repo/sub/x.json", "hf://org/repo@/x",
+        "hf://org/repo@main/x", f"hf://org/repo@{'A' * 40}/x", f"hf://org/repo@{'a' * 39}/x",
+        f"hf://../repo@{'a' * 40}/x", f"hf://org/..@{'a' * 40}/x", f"hf://org/../x@{'a' * 40}/x",
+        f"hf://org/repo@{'a' * 40}/../x", f"hf://org/repo@{'a' * 40}/a/./x", f"hf://org/repo@{'a' * 40}/?x", f"https://host/{'x' * 2048}",
     ],
     ids=lambda source: ascii(source)[:40],
 )  # fmt: skip
 def test_other_sources_are_refused(source: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - every rule has its own words
         names.check_source(source)
+
+
+def test_a_hugging_face_source_without_a_commit_says_what_is_missing() -> None:
+    """The bytes behind a name may change; those behind a commit do not."""
+    with pytest.raises(ValueError, match="with the 40 hexadecimal digits of the commit"):
+        names.check_source("hf://org/repo/x.json")
 
 
 def test_files_of_one_module_do_not_overlap() -> None:

@@ -34,6 +34,12 @@ def test_losses_are_float32_whatever_the_logits_are():
     assert losses.shape == (3,)
 
 
+def test_class_weights_keep_their_precision_under_rough_logits():
+    logits, targets, weights = torch.randn(2, 2, dtype=torch.bfloat16), torch.tensor([0, 1]), torch.tensor([1.001, 0.3])
+    losses = SequenceHead(24, 2).loss(logits, targets, class_weights=weights)
+    torch.testing.assert_close(losses, SequenceHead(24, 2).loss(logits.float(), targets) * weights[targets], rtol=1e-6, atol=0)
+
+
 def test_noise_drops_pooled_values_and_needs_the_batch(batch):
     packed, head = batch([3, 4, 5]), SequenceHead(24, 4, dropout=0.5)
     initialise(head, 1)

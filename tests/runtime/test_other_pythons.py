@@ -1,4 +1,7 @@
-"""The declared Python versions: on each that is present, the base install makes a real environment and answers as it does here."""
+"""The declared Python versions: on each that is present, the base install makes a real environment and answers as it does here.
+
+The one that runs this is always among them.
+"""
 
 import json
 import os
@@ -14,12 +17,14 @@ MINORS = (11, 12, 13)
 
 
 def interpreter(minor: int) -> str | None:
-    """A working ``python3.<minor>`` of the path or of pyenv, and not the one that runs this test."""
+    """The one that runs this test if it is of that version, or a working ``python3.<minor>`` of the path or of pyenv."""
+    if sys.version_info[:2] == (3, minor):
+        return sys.executable
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates = [shutil.which(f"python3.{minor}"), *map(str, sorted(pyenv.glob(f"3.{minor}.*/bin/python3.{minor}")))]
     for candidate in filter(None, candidates):
         done = subprocess.run([candidate, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True)
-        if done.stdout.split() == ["3", str(minor)] and sys.version_info[:2] != (3, minor):
+        if done.stdout.split() == ["3", str(minor)]:
             return candidate
     return None
 
@@ -31,6 +36,10 @@ def test_the_declared_versions_are_the_ones_tested_here() -> None:
     declared = (ROOT / "pyproject.toml").read_text("utf-8")
     assert all(f'"Programming Language :: Python :: 3.{minor}"' in declared for minor in MINORS)
     assert sys.version_info[:2] in {(3, minor) for minor in MINORS}
+
+
+def test_the_running_interpreter_is_always_among_them() -> None:
+    assert PRESENT[sys.version_info.minor] == sys.executable
 
 
 @pytest.mark.parametrize("minor", sorted(PRESENT))

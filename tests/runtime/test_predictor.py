@@ -1,9 +1,12 @@
 """The Predictor: same answers as torch, the caller's order, clear refusals."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,8 @@ import pytest
 import torch
 
 from nlphub.data.batching import pack
-from nlphub.errors import InputError, StoreError, WeightsError
+from nlphub.errors import ExportError, InputError, StoreError, WeightsError
+from nlphub.export.onnx import export_artefact
 from nlphub.files import sha256
 from nlphub.nn.encoder import to_tensors
 from nlphub.runtime.predictor import Predictor
@@ -183,3 +187,29 @@ def test_predicting_loads_no_torch(exported):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_it_can_be_copied_pickled_and_used_by_threads(predictor):
+    texts = ["转人工", "退货", "快递到哪了"]
+    expected = predictor.logits(texts)
+    for other in (copy.deepcopy(predictor), pickle.loads(pickle.dumps(predictor))):
+        np.testing.assert_array_equal(other.logits(texts), expected)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(predictor.logits, [texts] * 16):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_onnxruntime_neither_sends_nor_keeps_usage_data(exported, tmp_path):
+    code = f"import nlphub; nlphub.Predictor({str(exported)!r})(['好'])"
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_the_card_may_be_edited_and_foreign_files_are_never_replaced(copied, parts):
+    (copied / "README.md").write_text("notes of mine")
+    Predictor(copied)
+    (copied / "app.py").write_text("precious")
+    with pytest.raises(ExportError, match=r"app\.py"):
+        export_artefact(copied, **parts)

@@ -1,19 +1,22 @@
 import csv
 import marshal
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nlphub.errors import InputError
+from nlphub.errors import InputError, StoreError
 from nlphub.text import words
 from nlphub.text.characters import CharacterTokenizer
 from nlphub.text.words import Segmenter, find_word_starts, jieba_segmenter, rjieba_segmenter
 
 ROOT = Path(__file__).resolve().parents[2]
+CACHE = f"jieba-{metadata.version('jieba')}.cache"
 ODD = [
     "", " ", "3.5%的利率，v9.2.14版本", "www.91wngci.com 800-2000 qinbo987@126.com", "IC卡和t恤，卡拉ok，Ａ股Ｂ超", "c++与C#和AT&T",
     "訂單號還沒收到，幫我查一下", "我\u200b们\u200d好", "iphone 15pro max", "a..b.c...1.", "𠮷野家在哪", "\ud800孤立\udfff代理",
@@ -48,6 +51,12 @@ def shown_words(tokenizer: CharacterTokenizer, text: str, segmenter: Segmenter |
             found.append("")
         found[-1] += tokenizer.vocabulary[token]
     return found
+
+
+def planted_cache() -> bytes:
+    """A prefix dictionary of jieba's that cuts a well known example wrongly."""
+    planted = {word[:n]: 0 for word in ("南京", "市长", "江大桥") for n in range(1, len(word))} | {"南京": 9, "市长": 9, "江大桥": 9}
+    return marshal.dumps((planted, 27))
 
 
 def slow_starts(text: str, rules: dict[str, str], cut: Callable[[str], list[str]]) -> list[bool]:
@@ -152,8 +161,7 @@ def test_texts_that_were_not_encoded_are_an_error(zh_char: CharacterTokenizer) -
 def test_a_planted_cache_in_the_shared_temporary_folder_changes_nothing(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
-    planted = {word[:n]: 0 for word in ("南京", "市长", "江大桥") for n in range(1, len(word))} | {"南京": 9, "市长": 9, "江大桥": 9}
-    (shared / "jieba.cache").write_bytes(marshal.dumps((planted, 27)))
+    (shared / "jieba.cache").write_bytes(planted_cache())
     code = (
         "import jieba, sys; from nlphub.text.words import jieba_segmenter; cut = jieba_segmenter(); jieba.setLogLevel(60);"
         "print('/'.join(cut('南京市长江大桥')), '/'.join(jieba.lcut('南京市长江大桥')))"
@@ -164,6 +172,54 @@ def test_a_planted_cache_in_the_shared_temporary_folder_changes_nothing(tmp_path
     assert done.stderr == ""
     assert sorted(path.name for path in shared.iterdir()) == ["jieba.cache"]
     assert (tmp_path / "home" / "cache" / "jieba").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def trap(private_home: Path, jieba_cut: Segmenter) -> Path:
+    """A planted cache where ours will be looked for, in folders that are as private as they should be."""
+    folder = private_home / "cache" / "jieba"
+    folder.mkdir(parents=True)
+    for step in (private_home, private_home / "cache", folder):
+        step.chmod(0o700)
+    (folder / CACHE).write_bytes(planted_cache())
+    (folder / CACHE).chmod(0o600)
+    return folder / CACHE
+
+
+def test_the_trap_of_these_tests_bites(trap: Path) -> None:
+    assert jieba_segmenter()("南京市长江大桥") == ["南京", "市长", "江大桥"]
+
+
+@pytest.mark.parametrize("open_to_all", ["", "cache", "cache/jieba"], ids=["home", "cache", "jieba"])
+def test_a_cache_in_a_folder_that_everybody_may_write_to_is_refused(trap: Path, private_home: Path, open_to_all: str) -> None:
+    (private_home / open_to_all).chmod(0o777)
+    with pytest.raises(StoreError, match=r"everybody may write to .*chmod o-w"):
+        jieba_segmenter()
+
+
+def test_a_cache_folder_of_another_user_is_refused(trap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 4711)
+    if trap.parent.stat().st_uid == 0:  # the administrator's folders are trusted, so give it away
+        os.chown(trap.parent, 1234, -1)
+    with pytest.raises(StoreError, match="belongs to another user"):
+        jieba_segmenter()
+
+
+def test_a_cache_that_was_planted_before_the_folder_was_closed_is_refused(trap: Path, tmp_path: Path) -> None:
+    trap.chmod(0o666)
+    with pytest.raises(StoreError, match=r"everybody may write to .*\.cache\. Delete it"):
+        jieba_segmenter()
+    trap.replace(tmp_path / "elsewhere")
+    trap.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match=r"\.cache is a link or a folder where a file should be"):
+        jieba_segmenter()
+
+
+def test_a_cache_folder_that_is_a_link_is_refused(private_home: Path, tmp_path: Path) -> None:
+    (private_home / "cache").mkdir(parents=True)
+    (private_home / "cache" / "jieba").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="is a link or a file"):
+        jieba_segmenter()
 
 
 def test_jieba_imports_under_warnings_as_errors_even_when_it_is_compiled_anew(tmp_path: Path) -> None:

@@ -87,6 +87,34 @@ def test_a_run_is_not_overwritten_without_being_told(arguments: list[str]) -> No
     assert "give one of them" in run("finetune", *arguments, "--overwrite", "--resume", code=2)
 
 
+def test_nothing_of_the_users_is_overwritten(arguments: list[str], desk: Path) -> None:
+    run("finetune", *arguments)
+    assert "dist/intent" in run("finetune", *arguments, "run.folder=runs/other", code=2), "the artefact of the first run"
+    run("finetune", *arguments, "run.folder=runs/other", "--overwrite")
+    (desk / "runs" / "intent" / "notes.md").write_text("precious")
+    assert "notes.md" in run("finetune", *arguments, "--overwrite", code=2)
+    (desk / "runs" / "intent" / "notes.md").unlink()
+    base = f"module.directory={desk / 'runs' / 'intent' / 'best'}"
+    assert "would delete" in run("finetune", *arguments, base, "--overwrite", code=2)
+    (desk / "dist" / "intent" / "app.py").write_text("precious")
+    result = CliRunner().invoke(app, ["finetune", *arguments, "--overwrite"])
+    assert "app.py" in str(result.exception)
+
+
+def test_two_processes_do_not_share_a_run(arguments: list[str], desk: Path) -> None:
+    from nlphub.training import run_folder
+
+    with run_folder.alone(desk / "runs" / "intent"):
+        assert "Another process" in run("finetune", *arguments, code=2)
+
+
+def test_a_resume_with_other_values_names_them(arguments: list[str]) -> None:
+    run("finetune", *arguments, "export.folder=null")
+    message = run("finetune", *arguments, "train.learning_rate=0.5", "data.max_length=7", "--resume", code=2)
+    assert "train.learning_rate: 0.003 -> 0.5" in message
+    assert "data.max_length: None -> 7" in message
+
+
 def test_a_folder_that_is_no_run_is_left_alone(arguments: list[str], desk: Path) -> None:
     (desk / "runs" / "intent").mkdir(parents=True)
     (desk / "runs" / "intent" / "thesis.txt").write_text("precious")
@@ -119,6 +147,51 @@ def test_bad_data_is_exit_code_2_and_writes_nothing(rows: list[tuple[str, str]],
     assert not (desk / "dist").exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("train.class_weights={没有: 2}", "没有"), ("export.folder=runs", "export.folder"), ("export.folder=full", "something other than")],
+)
+def test_what_would_fail_after_the_training_fails_before_it(change: str, message: str, arguments: list[str], desk: Path) -> None:
+    (desk / "full").mkdir()
+    (desk / "full" / "thesis.txt").touch()
+    result = CliRunner().invoke(app, ["finetune", *arguments, change])
+    assert message in str(result.exception)
+    assert not (desk / "runs").exists()
+
+
+def test_the_code_of_a_folder_that_a_recipe_or_command_names_is_never_run(arguments: list[str], small_folder: Path, desk: Path) -> None:
+    import shutil
+
+    theirs = desk / "theirs"
+    shutil.copytree(small_folder, theirs)
+    (theirs / "transformer.py").write_text("raise SystemExit('executed')")
+    for words in (
+        ["finetune", *arguments, f"module.directory={theirs}"],
+        ["predict", str(theirs), "好"],
+        ["export", str(theirs), "dist/theirs"],
+        ["evaluate", str(theirs), "test.csv"],
+    ):
+        assert "never run" in run(*words, code=2)
+    with pytest.raises(hub.NlphubError, match="never run"):
+        hub.Module(directory=small_folder, load_checkpoint=theirs)
+
+
+def test_a_run_killed_while_it_begins_can_be_started_again(arguments: list[str], desk: Path) -> None:
+    (desk / "runs" / "intent").mkdir(parents=True)
+    (desk / "runs" / "intent" / ".lock.json.abc.part").touch()
+    run("finetune", *arguments, "export.folder=null")
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again_on_resume(arguments: list[str], desk: Path) -> None:
+    import shutil
+
+    whole = json.loads(run("finetune", *arguments, "export.folder=null", "--json"))
+    for name in ("best", "last", "report"):
+        shutil.rmtree(desk / "runs" / "intent" / name)
+    again = json.loads(run("finetune", *arguments, "export.folder=null", "--resume", "--json"))
+    assert again["weights_sha256"] == whole["weights_sha256"]
+
+
 def test_a_test_label_that_training_never_saw_is_refused(arguments: list[str], desk: Path) -> None:
     (desk / "test.csv").write_text("text,label\n好,没见过\n", "utf-8")
     assert "没见过" in run("finetune", *arguments, code=2)
@@ -147,6 +220,8 @@ def test_commands_end_with_their_exit_codes(desk: Path) -> None:
 def test_predicting_reads_standard_input_and_files(arguments: list[str], desk: Path) -> None:
     run("finetune", *arguments)
     result = CliRunner().invoke(app, ["predict", "dist/intent", "-"], input="卡丢了\n还剩多少钱\n")
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines() if line.startswith("{")] == ["卡丢了", "还剩多少钱"]
+    result = CliRunner().invoke(app, ["predict", "dist/intent", "-"], input="卡丢了\r\n还剩多少钱".encode("gb18030"))
     assert [json.loads(line)["text"] for line in result.stdout.splitlines() if line.startswith("{")] == ["卡丢了", "还剩多少钱"]
     assert len(run("predict", "dist/intent", "--input", "test.csv").splitlines()) == 48
     assert "either" in run("predict", "dist/intent", code=2)

@@ -31,6 +31,12 @@ def test_the_four_lines_of_paddlehub_run_as_their_users_wrote_them(small_folder:
     assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
 
 
+def test_an_optimizer_of_another_module_is_refused(small_folder: Path, examples: hub.Examples) -> None:
+    one, other = (hub.Module(directory=small_folder) for _ in range(2))
+    with pytest.raises(hub.NlphubError, match="no parameter of this module"):
+        hub.Trainer(one, torch.optim.AdamW(other.parameters())).train(examples)
+
+
 def test_training_twice_gives_the_same_weights(small_folder: Path, examples: hub.Examples) -> None:
     first, second = (hub.Module(directory=small_folder) for _ in range(2))
     hub.Trainer(first, settings=FAST).train(examples, eval_dataset=examples)
@@ -82,6 +88,13 @@ def test_resuming_with_other_settings_or_data_is_refused(small_folder: Path, exa
     fewer = hub.Trainer(hub.Module(directory=small_folder), settings=FAST, checkpoint_dir=tmp_path)
     with pytest.raises(hub.NlphubError, match="other data"):
         fewer.train(examples[:-1], resume=True)
+    for other in (hub.Module(directory=small_folder, max_length=4), hub.Module(directory=small_folder, seed=9)):
+        with pytest.raises(hub.NlphubError, match="other settings"):
+            hub.Trainer(other, settings=FAST, checkpoint_dir=tmp_path).train(examples, resume=True)
+    with pytest.raises(hub.NlphubError, match="other settings"):
+        hub.Trainer(hub.Module(directory=small_folder), settings=FAST, checkpoint_dir=tmp_path).train(
+            examples, eval_dataset=examples, resume=True
+        )
 
 
 def test_a_changed_training_state_is_noticed(small_folder: Path, examples: hub.Examples, tmp_path: Path) -> None:
@@ -105,8 +118,8 @@ def test_training_stops_early_and_keeps_the_best_weights(small_folder: Path, exa
     module = hub.Module(directory=small_folder)
     trainer = hub.Trainer(module, settings=FAST.model_copy(update={"epochs": 50, "patience": 1, "learning_rate": 1e-9}))
     steps = list(trainer.steps(examples, examples))
-    assert steps[-1].epoch == 3.0, "one better score at the first evaluation, then two without"
-    assert [step.improved for step in steps if step.evaluated] == [True, False, False]
+    assert steps[-1].epoch == 2.0, "one better score at the first evaluation, then one without"
+    assert [step.improved for step in steps if step.evaluated] == [True, False]
 
 
 def test_the_best_and_not_the_last_weights_come_back(small_folder: Path, examples: hub.Examples) -> None:
@@ -118,6 +131,58 @@ def test_the_best_and_not_the_last_weights_come_back(small_folder: Path, example
     trainer.evaluate = lambda data: _with_score(judge(data), scores.pop(0), kept, module)
     trainer.train(examples, eval_dataset=examples)  # the last call is the final report's
     assert digest(module) == kept[1]
+
+
+def test_a_training_that_diverges_stops_and_names_the_cure(small_folder: Path, examples: hub.Examples, tmp_path: Path) -> None:
+    wild = FAST.model_copy(update={"learning_rate": 1e30, "clip": None})
+    with pytest.raises(hub.NlphubError, match=r"train\.learning_rate"):
+        hub.Trainer(hub.Module(directory=small_folder), settings=wild, checkpoint_dir=tmp_path).train(examples, eval_dataset=examples)
+    assert all("NaN" not in path.read_text("utf-8") for path in tmp_path.glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch_size": 0}, {"epochs": True}, {"batch_size": 1.5}], ids=str)
+def test_epochs_and_batch_size_are_checked_and_hold_for_one_call(change: dict, small_folder: Path, examples: hub.Examples) -> None:
+    trainer = hub.Trainer(hub.Module(directory=small_folder), settings=FAST)
+    with pytest.raises(hub.NlphubError, match="whole number"):
+        trainer.train(examples, **change)
+    trainer.train(examples, epochs=1)
+    assert trainer.settings.epochs == 3
+
+
+def test_paddlehubs_keywords_are_accepted_with_a_warning(small_folder: Path, examples: hub.Examples) -> None:
+    trainer = hub.Trainer(hub.Module(directory=small_folder), settings=FAST)
+    with pytest.warns(DeprecationWarning, match="num_workers, log_interval, save_interval"):
+        trainer.train(examples, 1, 8, 0, examples, log_interval=10, save_interval=1)
+
+
+def test_numbers_in_the_data_are_names_of_the_label_map(small_folder: Path) -> None:
+    module = hub.Module(directory=small_folder, task="seq-cls", label_map={0: "负面", 1: "正面"})
+    rows = [("很差", 0), ("很好", 1), ("不行", 0), ("喜欢", 1)]
+    report = hub.Trainer(module, settings=FAST).train(rows, eval_dataset=rows)
+    assert report.metrics is not None
+    assert report.metrics.labels == ("负面", "正面")
+    with pytest.raises(hub.NlphubError, match="'2'"):
+        hub.Trainer(module, settings=FAST).train([*rows, ("嗯", 2)])
+
+
+def test_second_texts_are_refused_rather_than_ignored(small_folder: Path) -> None:
+    rows = [{"text": "好", "pair": "行", "label": "是"}, {"text": "好", "pair": "坏", "label": "否"}]
+    with pytest.raises(hub.NlphubError, match="pairs"):
+        hub.Trainer(hub.Module(directory=small_folder)).train(rows)
+
+
+def test_a_new_training_replaces_the_measurements_of_the_old_one(small_folder: Path, examples: hub.Examples, tmp_path: Path) -> None:
+    for _ in range(2):
+        hub.Trainer(hub.Module(directory=small_folder), settings=FAST, checkpoint_dir=tmp_path).train(examples)
+    assert [fact["step"] for fact in _facts(tmp_path)] == list(range(1, 19))
+
+
+def test_a_folder_called_last_that_is_no_module_is_left_alone(small_folder: Path, examples: hub.Examples, tmp_path: Path) -> None:
+    (tmp_path / "last").mkdir()
+    (tmp_path / "last" / "thesis.txt").write_text("precious")
+    with pytest.raises(hub.NlphubError, match="left alone"):
+        hub.Trainer(hub.Module(directory=small_folder), settings=FAST, checkpoint_dir=tmp_path).train(examples)
+    assert (tmp_path / "last" / "thesis.txt").exists()
 
 
 def test_rates_warm_up_and_fall(small_folder: Path, examples: hub.Examples) -> None:

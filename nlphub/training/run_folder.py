@@ -1,0 +1,104 @@
+"""The folder of a run: whose it is, who may write into it, and what was there before."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nlphub.errors import InputError, StoreError
+from nlphub.files import discard_folder, locked, publish_json, publish_text, recover_folder
+from nlphub.recipe import Recipe, load_recipe
+
+LOCK, RECIPE = "lock.json", "recipe.yaml"
+
+_OURS = {LOCK, RECIPE, "metrics.jsonl", "best", "last", "report"}
+_DECISIVE = ("module", "task", "data", "train")  # sections of a recipe that decide the weights
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run for as long as this one writes it.
+
+    Raises:
+        InputError: another process is there already.
+    """
+    try:
+        with locked(folder.with_name(f".{folder.name}.lock"), timeout=0):
+            yield
+    except StoreError as held:
+        if "held by another process" not in str(held):
+            raise
+        raise InputError(f"Another process is training in {folder}; wait for it or choose another run.folder=...") from held
+
+
+def check(folder: Path, recipe: Recipe, *, overwrite: bool, resume: bool) -> None:
+    """Check that a run may be written into ``folder``, and its artefact into the recipe's export folder.
+
+    Raises:
+        InputError: something there would be lost or mixed; the message names the way out.
+    """
+    if resume and overwrite:
+        raise InputError("--resume goes on with a run, --overwrite throws it away: give one of them")
+    if resume:
+        _check_same(folder, recipe)
+        return
+    _check_free(folder, recipe, overwrite=overwrite)
+    export = Path(recipe.export.folder).expanduser() if recipe.export.folder else None
+    if export and (export / "nlphub.json").is_file() and not overwrite:
+        raise InputError(f"{export} holds an exported module already; add --overwrite to replace it, or export.folder=another/folder")
+
+
+def begin(folder: Path, recipe: Recipe, facts: Mapping[str, Any]) -> None:
+    """Make the folder of a new run; an earlier one is removed. lock.json comes first: it is what marks a folder as a run."""
+    recover_folder(folder)
+    discard_folder(folder)
+    publish_json(folder / LOCK, facts)
+    publish_text(folder / RECIPE, recipe.to_yaml())
+
+
+def _check_free(folder: Path, recipe: Recipe, *, overwrite: bool) -> None:
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
+    if not names and not folder.is_file():
+        return
+    foreign = sorted(names - _OURS - ({Path(recipe.export.folder).name} if recipe.export.folder else set()))
+    if foreign or not _is_run(folder):
+        what = f"holds {', '.join(foreign[:5])}, which no run writes" if foreign else "is not empty and is no run of nlphub"
+        raise InputError(f"{folder} {what}, so it is left alone; choose another run.folder=...")
+    if not overwrite:
+        raise InputError(f"{folder} holds a run already; add --overwrite, --resume, or run.folder=another/folder")
+    sources = [*recipe.data.sources.values(), *filter(None, [recipe.module.directory])]
+    if inside := [source for source in sources if Path(source).absolute().is_relative_to(folder.absolute())]:
+        raise InputError(f"--overwrite would delete {inside[0]}, which this run needs; choose another run.folder=...")
+
+
+def _check_same(folder: Path, recipe: Recipe) -> None:
+    """Only a run with the same values goes on; the others are named."""
+    if not _is_run(folder):
+        raise InputError(f"{folder} holds no run to resume; leave --resume out to start one")
+    if not (folder / RECIPE).is_file():
+        return  # killed between the two first files: it begins again
+    before, now = (_decisive(each) for each in (load_recipe(folder / RECIPE), recipe))
+    changes = [f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in sorted(before | now) if before.get(key) != now.get(key)]
+    if changes:
+        raise InputError(f"{folder} was started with other settings; resume it with the same, or start anew with --overwrite:", changes)
+
+
+def _decisive(recipe: Recipe) -> dict[str, Any]:
+    """``section.key`` -> value of everything that decides the weights."""
+    values = recipe.model_dump(mode="json")
+    flat: dict[str, Any] = {"task": values["task"]}
+    for section in _DECISIVE:
+        if isinstance(values[section], dict):
+            flat |= {f"{section}.{key}": value for key, value in values[section].items()}
+    del flat["module.version"]  # pinned in the run's recipe; the fingerprint of the initial weights tells whether it is another one
+    return flat
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether lock.json is one of ours."""
+    try:
+        facts = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(facts, dict) and "recipe_sha256" in facts
