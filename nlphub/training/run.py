@@ -113,7 +113,8 @@ def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], folder: Path, *, 
     if metrics is not None:
         _write_report(folder / "report", metrics, judged_on)
     artefact = _export(module, recipe)
-    return Run(folder, report, metrics, judged_on, digest, artefact, _first_answers(artefact, recipe))
+    named = Path(recipe.run.folder).expanduser()  # as the caller wrote it
+    return Run(named, report, metrics, judged_on, digest, artefact, _first_answers(artefact, recipe))
 
 
 def _pinned(recipe: Recipe, module: Module) -> Recipe:
