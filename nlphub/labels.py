@@ -1,9 +1,12 @@
-"""Label names: the three forms in which callers give them, and what has to hold for them."""
+"""Names of labels and tasks in the forms in which callers give them, PaddleHub's among them, and what has to hold for them."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from nlphub.errors import InputError
+
+_OLD_TASKS = {"sequence_classification": "seq-cls"}  # PaddleHub's deprecated names
 
 
 def label_names(labels: Sequence[str] | None, *, num_classes: int | None, label_map: Mapping[int, str] | None) -> Sequence[str] | None:
@@ -45,3 +48,11 @@ def named(labels: Sequence[str], names: Sequence[str]) -> list[str]:
     if set(labels) <= numbers.keys() and not set(labels) & set(names):
         return [numbers[label] for label in labels]
     return list(labels)
+
+
+def task_name(task: str | None) -> str | None:
+    """The task under its present name; a deprecated one is warned about."""
+    if task not in _OLD_TASKS:
+        return task
+    warnings.warn(f"task {task!r} is now called {_OLD_TASKS[task]!r}", DeprecationWarning, stacklevel=3)
+    return _OLD_TASKS[task]

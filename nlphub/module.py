@@ -4,7 +4,6 @@ It knows where its parts come from and how they fit. The mathematics is in :mod:
 """
 
 import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from nlphub.files import publish_folder
 from nlphub.hub import store, zoo
 from nlphub.hub.registry import find_module
 from nlphub.kernels import Noise, explain
-from nlphub.labels import check_labels, label_names
+from nlphub.labels import check_labels, label_names, task_name
 from nlphub.nn.encoder import to_tensors
 from nlphub.nn.heads import Head
 from nlphub.nn.initialise import initialise
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OLD_TASKS = {"sequence_classification": "seq-cls"}  # PaddleHub's deprecated names
 _BATCH_TOKENS = 8192  # tokens of one inference batch: bounds memory and still fills the cores
 
 
@@ -84,11 +82,10 @@ class Module(nn.Module):
             raise InputError("Give a module either a name (see `nlphub list`) or a directory: hub.Module(name='ernie_tiny')")
         if name is not None:
             card = find_module(name, version=version)
-            folder, base = store.install(card), {"name": card.name, "version": card.version, "licence": card.licence}
-            self.config: dict[str, Any] = native.load_config(folder) | {"base": base}
+            folder, origin = store.install(card), {"base": {"name": card.name, "version": card.version, "licence": card.licence}}
         else:
-            folder = _module_folder(Path(str(directory)), import_code=import_code)
-            self.config = native.load_config(folder)
+            folder, origin = _module_folder(Path(str(directory)), import_code=import_code), {}
+        self.config: dict[str, Any] = native.load_config(folder) | origin
         parts = zoo.load(self.config["architecture"])
         self.encoder = parts.transformer(**self.config["encoder"])
         self.tokenizer: Tokenizer = parts.tokenizer(folder)
@@ -97,11 +94,11 @@ class Module(nn.Module):
         self.heads: dict[str, type[Head]] = parts.heads
         self.head: Head | None = None
         self.labels: tuple[str, ...] = ()
+        self.calibration = Calibration()
         self.numbered = label_map is not None
-        self.calibration = Calibration.of(self.config.get("calibration"))
         self.trained = False
         self.seed = seed
-        self._make_head(_task_name(task), label_names(labels, num_classes=num_classes, label_map=label_map))
+        self._make_head(task_name(task), label_names(labels, num_classes=num_classes, label_map=label_map))
         self._fill(folder)
         if load_checkpoint is not None:
             self._load_checkpoint(Path(load_checkpoint))
@@ -145,7 +142,7 @@ class Module(nn.Module):
         self.head = self.heads[task](self.encoder.config.width, len(self.labels), dropout=self.encoder.config.dropout)
         initialise(self.head, seed=self.seed)
         self.head.to(self.device).attach(self.encoder)
-        self.trained = False
+        self.trained, self.calibration = False, Calibration()
         self.train(self.training)
 
     def set_dropout(self, probability: float) -> None:
@@ -254,8 +251,8 @@ class Module(nn.Module):
 
     def extra_repr(self) -> str:
         """The first lines of ``print(module)``."""
-        size = sum(parameter.numel() for parameter in self.parameters())
-        return f"{self.config['architecture']}, task {self.task}, {size:,} parameters on {self.device}\n{explain(self.device)}"
+        size = f"{sum(parameter.numel() for parameter in self.parameters()):,} parameters"
+        return f"{self.config['architecture']}, task {self.task}, {size} on {self.device}\n{explain(self.device)}"
 
     def _batches(self, encoded: Encoded) -> Iterator[tuple[Ints, Packed[Tensor]]]:
         with torch.inference_mode():
@@ -292,8 +289,7 @@ class Module(nn.Module):
     def _load_checkpoint(self, path: Path) -> None:
         """A saved module's weights; its tokenizer and its labels have to be this module's, which takes them over when it has none."""
         if path.is_file():
-            native.load_weights(path, encoder=self.encoder, head=self.head)  # a lone file says nothing about labels
-            self.trained = self.head is not None
+            self.load_weights(path)  # a lone file says nothing about labels
             return
         folder = _module_folder(path, import_code=False)
         config = native.load_config(folder)
@@ -305,7 +301,14 @@ class Module(nn.Module):
                 f"{folder} answers task {config['task']} with the labels {', '.join(config['labels'])}; this module was made for "
                 f"{self.task} with {', '.join(self.labels)}. Leave out task and labels to take over those of the checkpoint."
             )
-        self.load_weights(folder)
+        head = self.head if config.get("task") else None
+        native.load_weights(folder, encoder=self.encoder, head=head, allow_other_heads=head is None)
+        self._adopt(config, head)
+
+    def _adopt(self, config: Mapping[str, Any], head: Head | None) -> None:
+        """What a trained head brings with it."""
+        self.trained = head is not None
+        self.calibration = Calibration.of(config.get("calibration") if head is not None else None)
 
     def _fill(self, folder: Path) -> None:
         """Weights from the folder; or, while a module has no trained ones, from its fixed seed."""
@@ -313,7 +316,7 @@ class Module(nn.Module):
             same = self.task == self.config.get("task") and list(self.labels) == self.config.get("labels", [])
             head = self.head if same else None
             native.load_weights(folder, encoder=self.encoder, head=head, allow_other_heads=head is None)
-            self.trained = head is not None
+            self._adopt(self.config, head)
             if not same and self.head is not None and self.config.get("task"):
                 log.warning("%s answers other labels than those asked for: the module gets a new, untrained head", folder)
             return
@@ -341,10 +344,3 @@ def _module_folder(directory: Path, *, import_code: bool) -> Path:
         if (folder / native.CONFIG).is_file():
             return folder
     raise InputError(f"{directory} is no module and no run: there is no config.json in it, and none in {directory / 'best'}")
-
-
-def _task_name(task: str | None) -> str | None:
-    if task not in _OLD_TASKS:
-        return task
-    warnings.warn(f"task {task!r} is now called {_OLD_TASKS[task]!r}", DeprecationWarning, stacklevel=3)
-    return _OLD_TASKS[task]

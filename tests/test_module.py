@@ -193,6 +193,25 @@ def test_calibration_is_saved_exported_and_applied_alike(module: hub.Module, tmp
     assert here.score == pytest.approx(served.score, abs=1e-6)
 
 
+def test_a_new_head_is_not_calibrated_and_a_wrong_calibration_is_refused(module: hub.Module, tmp_path: Path) -> None:
+    from nlphub.runtime.predictions import Calibration
+
+    module.calibration = Calibration(temperature=2.0, threshold=0.9)
+    module.save(tmp_path)
+    assert hub.Module(directory=tmp_path, task="seq-cls", num_classes=2).calibration == Calibration()
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "calibration": {"temperature": 0.0}}), "utf-8")
+    with pytest.raises(InputError, match="temperature above 0"):
+        hub.Module(directory=tmp_path)
+
+
+def test_a_checkpoint_without_a_head_brings_its_encoder_only(module: hub.Module, small_folder: Path, tmp_path: Path) -> None:
+    hub.Module(directory=small_folder).save(tmp_path)
+    loaded = hub.Module(directory=small_folder, task="seq-cls", num_classes=2, load_checkpoint=tmp_path)
+    assert not loaded.trained
+    np.testing.assert_array_equal(loaded.encode("好"), module.encode("好"))
+
+
 def test_a_masked_language_head_takes_the_vocabulary_and_says_that_it_labels_no_texts(small_folder: Path) -> None:
     module = hub.Module(directory=small_folder, task="mlm")
     assert module.labels == module.tokenizer.vocabulary

@@ -43,8 +43,18 @@ class Calibration:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any] | None) -> "Calibration":
-        """From what :meth:`as_dict` gave, or the neutral one."""
-        return cls(**facts) if facts else cls()
+        """From what :meth:`as_dict` gave, or the neutral one.
+
+        Raises:
+            InputError: it is something else.
+        """
+        try:
+            made = cls(**facts) if facts else cls()
+            if made.temperature > 0 and 0 <= made.threshold <= 1:
+                return made
+        except TypeError:
+            pass
+        raise InputError(f"calibration {facts!r} is not a temperature above 0 and a threshold from 0 to 1")
 
     def as_dict(self) -> dict[str, float]:
         """Plain values, ready for JSON."""
