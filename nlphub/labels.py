@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nlphub.errors import InputError
 
+SCORES = {"seq-cls": ("macro_f1", "accuracy"), "token-cls": ("span_f1",)}  # what "better" can mean on dev, the default first
 _OLD_TASKS = {"sequence_classification": "seq-cls"}  # PaddleHub's deprecated names
 
 
@@ -28,14 +29,14 @@ def label_names(labels: Sequence[str] | None, *, num_classes: int | None, label_
     return labels
 
 
-def check_labels(labels: Sequence[str]) -> None:
+def check_labels(labels: Sequence[str], *, least: int = 2) -> None:
     """Check that a head can be made for these names.
 
     Raises:
-        InputError: fewer than two, repeated, empty, or no strings; all at once.
+        InputError: fewer than ``least``, repeated, empty, or no strings; all at once.
     """
-    if isinstance(labels, str) or len(labels) < 2:
-        raise InputError(f"a head needs at least two labels, got {labels!r}")
+    if isinstance(labels, str) or len(labels) < least:
+        raise InputError(f"a head needs at least {'two labels' if least == 2 else 'one label'}, got {labels!r}")
     repeated = sorted(str(name) for name, count in Counter(labels).items() if count > 1)
     wrong = [repr(name) for name in labels if not isinstance(name, str) or not name.strip()]
     if repeated or wrong:
@@ -48,6 +49,18 @@ def named(labels: Sequence[str], names: Sequence[str]) -> list[str]:
     if set(labels) <= numbers.keys() and not set(labels) & set(names):
         return [numbers[label] for label in labels]
     return list(labels)
+
+
+def score_name(wanted: str | None, task: str) -> str:
+    """The score that decides between weights: the one wanted, or the default of the task.
+
+    Raises:
+        InputError: the task has no such score.
+    """
+    names = SCORES[task]
+    if wanted is not None and wanted not in names:
+        raise InputError(f"metric {wanted!r} is no score of {task}; it has {', '.join(names)}")
+    return wanted or names[0]
 
 
 def task_name(task: str | None) -> str | None:

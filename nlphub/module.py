@@ -4,7 +4,7 @@ It knows where its parts come from and how they fit. The mathematics is in :mod:
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,26 +14,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nlphub.checkpoints import native
-from nlphub.data.batching import Packed, pack, token_batches
+from nlphub.checkpoints.folders import module_folder
+from nlphub.data.batching import Packed
 from nlphub.errors import InputError, UnknownNameError, WeightsError
 from nlphub.files import publish_folder
 from nlphub.hub import store, zoo
 from nlphub.hub.registry import find_module
 from nlphub.kernels import Noise, explain
-from nlphub.labels import check_labels, label_names, task_name
-from nlphub.nn.encoder import to_tensors
+from nlphub.labels import label_names, task_name
 from nlphub.nn.heads import Head
+from nlphub.nn.inference import head_logits, sentence_vectors
 from nlphub.nn.initialise import initialise
-from nlphub.runtime.predictions import Calibration, Prediction, as_texts, classify
-from nlphub.text.encoding import Encoded, Ints
+from nlphub.tasks import outputs_of, task_named
+from nlphub.tasks.predictions import Calibration, as_texts
+from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
     from nlphub.export.onnx import ExportReport
 
 log = logging.getLogger(__name__)
-
-_BATCH_TOKENS = 8192  # tokens of one inference batch: bounds memory and still fills the cores
 
 
 class Module(nn.Module):
@@ -46,7 +46,7 @@ class Module(nn.Module):
         directory: a folder written by :meth:`save`, the folder of a run, or your own module folder (whose code is then imported).
         version: ``"0.1.0"`` or conditions such as ``">=0.1,<2"``; default is the newest.
         task: e.g. ``"seq-cls"``; without one a pretrained module has no head until a Trainer or :meth:`add_head` makes it.
-        labels: the label names, in the order of the logits.
+        labels: the label names: in the order of the logits for seq-cls, the types of spans for token-cls.
         num_classes: instead of ``labels``, which are then called "0", "1", ...
         label_map: PaddleHub's form of ``labels``: number -> name.
         load_checkpoint: a folder whose weights replace the pretrained ones (PaddleHub's word for it).
@@ -84,7 +84,7 @@ class Module(nn.Module):
             card = find_module(name, version=version)
             folder, origin = store.install(card), {"base": {"name": card.name, "version": card.version, "licence": card.licence}}
         else:
-            folder, origin = _module_folder(Path(str(directory)), import_code=import_code), {}
+            folder, origin = module_folder(Path(str(directory)), import_code=import_code), {}
         self.config: dict[str, Any] = native.load_config(folder) | origin
         parts = zoo.load(self.config["architecture"])
         self.encoder = parts.transformer(**self.config["encoder"])
@@ -137,9 +137,9 @@ class Module(nn.Module):
         """
         if task not in self.heads:
             raise UnknownNameError(f"{self.config['architecture']} has no head for task {task!r}; it has {', '.join(sorted(self.heads))}")
-        check_labels(labels)
+        outputs = outputs_of(task, labels)
         self.labels = tuple(labels)
-        self.head = self.heads[task](self.encoder.config.width, len(self.labels), dropout=self.encoder.config.dropout)
+        self.head = self.heads[task](self.encoder.config.width, len(outputs), dropout=self.encoder.config.dropout)
         initialise(self.head, seed=self.seed)
         self.head.to(self.device).attach(self.encoder)
         self.trained, self.calibration = False, Calibration()
@@ -162,30 +162,34 @@ class Module(nn.Module):
         logits: Tensor = head(hidden, packed, noise=noise)
         return logits
 
-    def predict(self, texts: str | Sequence[str] | Sequence[Sequence[str]], *, top_k: int = 5) -> list[Prediction]:
-        """One :class:`~nlphub.Prediction` for each text, in the caller's order.
+    def predict(self, texts: str | Sequence[str] | Sequence[Sequence[str]], *, top_k: int = 5) -> list[Any]:
+        """One answer for each text, in the caller's order: a :class:`~nlphub.Prediction` of seq-cls, a
+        :class:`~nlphub.SpanPrediction` of token-cls, a :class:`~nlphub.FilledText` of mlm (whose texts say ``[MASK]``).
 
         Args:
-            texts: strings, or PaddleHub's lists of one string; a single string counts as a list of one.
-            top_k: how many labels ``Prediction.top`` holds.
-        """
-        if not self.trained:
-            log.warning("the head of this module is untrained: its predictions mean nothing yet")
-        return classify(self.logits(texts), self.labels, top_k=top_k, calibration=self.calibration)
-
-    def logits(self, texts: str | Sequence[str] | Sequence[Sequence[str]]) -> NDArray[np.float32]:
-        """``(b, labels)`` float32, in the caller's order, before calibration.
+            texts: strings, ``(text, text)`` pairs for a module of pairs, or PaddleHub's lists of one string; a single string counts as a
+                list of one.
+            top_k: how many candidates an answer holds, where it holds any.
 
         Raises:
-            InputError: there is no head, it does not answer for whole texts, or something is not a string.
+            InputError: there is no head, its task has no answers, or something is not of the form that the task takes.
         """
-        if self.task_head.rows != "cls":
-            raise InputError(f"Task {self.task!r} answers for tokens, not for texts: this version predicts with seq-cls only")
-        encoded = self.tokenize(as_texts(texts))
-        out = np.zeros((len(encoded), len(self.labels)), np.float32)
-        for rows, packed in self._batches(encoded):
-            out[rows] = self(packed).float().cpu().numpy()
-        return out
+        task = task_named(self.task_head.task)
+        inputs = task.read(texts, self.tokenizer, max_length=self.max_length)
+        if not self.trained:
+            log.warning("the head of this module is untrained: its predictions mean nothing yet")
+        logits = head_logits(self.encoder, self.task_head, inputs.encoded, task.wanted(inputs))
+        return task.decode(logits, inputs, self.labels, top_k=top_k, calibration=self.calibration)
+
+    def logits(self, texts: str | Sequence[str] | Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        """What the head says, float32, in the caller's order, before calibration: ``(b, labels)`` of seq-cls, ``(t, tags)`` of token-cls.
+
+        Raises:
+            InputError: as :meth:`predict`.
+        """
+        task = task_named(self.task_head.task)
+        inputs = task.read(texts, self.tokenizer, max_length=self.max_length)
+        return head_logits(self.encoder, self.task_head, inputs.encoded, task.wanted(inputs))
 
     def encode(self, texts: str | Sequence[str], *, pooling: str = "mean") -> NDArray[np.float32]:
         """Sentence vectors ``(b, d)`` float32, in the caller's order.
@@ -195,13 +199,7 @@ class Module(nn.Module):
         """
         if pooling not in ("mean", "cls"):
             raise InputError(f"pooling={pooling!r} is neither 'mean' nor 'cls'")
-        encoded = self.tokenize(as_texts(texts))
-        out = np.zeros((len(encoded), self.encoder.config.width), np.float32)
-        for rows, packed in self._batches(encoded):
-            hidden = self.encoder(packed, rows="all" if pooling == "mean" else "cls")
-            vectors = torch.segment_reduce(hidden, "mean", lengths=packed.lengths.to(hidden.device)) if pooling == "mean" else hidden
-            out[rows] = vectors.float().cpu().numpy()
-        return out
+        return sentence_vectors(self.encoder, self.tokenize(as_texts(texts)), pooling=pooling)
 
     def get_tokenizer(self) -> Any:
         """PaddleHub's name for ``module.tokenizer``."""
@@ -254,11 +252,6 @@ class Module(nn.Module):
         size = f"{sum(parameter.numel() for parameter in self.parameters()):,} parameters"
         return f"{self.config['architecture']}, task {self.task}, {size} on {self.device}\n{explain(self.device)}"
 
-    def _batches(self, encoded: Encoded) -> Iterator[tuple[Ints, Packed[Tensor]]]:
-        with torch.inference_mode():
-            for rows in token_batches(encoded.lengths, max_tokens=_BATCH_TOKENS):
-                yield rows, to_tensors(pack(encoded, rows), self.device)
-
     def _facts(self) -> dict[str, Any]:
         facts = {"task": self.task, "labels": list(self.labels), "max_length": self.max_length}
         return {**self.config, **facts, "calibration": self.calibration.as_dict()}
@@ -280,8 +273,8 @@ class Module(nn.Module):
         if wanted:
             default = self.config.get("labels") if task in (None, saved) else None
             names = labels if labels is not None else default
-            if names is None and wanted in self.heads and self.heads[wanted].rows == "all":
-                names = self.tokenizer.vocabulary  # a head over tokens, as of masked language modelling
+            if names is None and wanted in self.heads and self.heads[wanted].answers_words:
+                names = self.tokenizer.vocabulary  # masked language modelling
             if names is None:
                 raise InputError(f"task={wanted!r} needs labels=[...] (or num_classes=n, or label_map={{0: ...}})")
             self.add_head(wanted, names)
@@ -291,7 +284,7 @@ class Module(nn.Module):
         if path.is_file():
             self.load_weights(path)  # a lone file says nothing about labels
             return
-        folder = _module_folder(path, import_code=False)
+        folder = module_folder(path, import_code=False)
         config = native.load_config(folder)
         native.check_tokenizer(config, self.tokenizer)
         if self.head is None and config.get("task"):
@@ -301,9 +294,7 @@ class Module(nn.Module):
                 f"{folder} answers task {config['task']} with the labels {', '.join(config['labels'])}; this module was made for "
                 f"{self.task} with {', '.join(self.labels)}. Leave out task and labels to take over those of the checkpoint."
             )
-        head = self.head if config.get("task") else None
-        native.load_weights(folder, encoder=self.encoder, head=head, allow_other_heads=head is None)
-        self._adopt(config, head)
+        self._adopt(config, native.load_matching(folder, config, encoder=self.encoder, head=self.head, labels=self.labels))
 
     def _adopt(self, config: Mapping[str, Any], head: Head | None) -> None:
         """What a trained head brings with it."""
@@ -313,11 +304,9 @@ class Module(nn.Module):
     def _fill(self, folder: Path) -> None:
         """Weights from the folder; or, while a module has no trained ones, from its fixed seed."""
         if native.has_weights(folder):
-            same = self.task == self.config.get("task") and list(self.labels) == self.config.get("labels", [])
-            head = self.head if same else None
-            native.load_weights(folder, encoder=self.encoder, head=head, allow_other_heads=head is None)
+            head = native.load_matching(folder, self.config, encoder=self.encoder, head=self.head, labels=self.labels)
             self._adopt(self.config, head)
-            if not same and self.head is not None and self.config.get("task"):
+            if head is not self.head and self.config.get("task"):
                 log.warning("%s answers other labels than those asked for: the module gets a new, untrained head", folder)
             return
         log.warning(
@@ -327,20 +316,3 @@ class Module(nn.Module):
             self.config["initial_seed"],
         )
         initialise(self.encoder, seed=self.config["initial_seed"])
-
-
-def _module_folder(directory: Path, *, import_code: bool) -> Path:
-    """A folder with a config.json: the one that is named, or ``best/`` of a run. Code is imported from the first only."""
-    if (directory / "transformer.py").is_file():
-        if not import_code:
-            raise InputError(
-                f"{directory} holds code (transformer.py), which commands, recipes and load_checkpoint never run. "
-                "If it is yours, open it in Python: hub.Module(directory=...)"
-            )
-        zoo.add_directory(directory)
-    if (directory / "nlphub.json").is_file():
-        raise InputError(f"{directory} is an exported artefact: run it with hub.Predictor({str(directory)!r}) or `nlphub predict`")
-    for folder in (directory, directory / "best"):
-        if (folder / native.CONFIG).is_file():
-            return folder
-    raise InputError(f"{directory} is no module and no run: there is no config.json in it, and none in {directory / 'best'}")

@@ -21,7 +21,7 @@ def test_paddlehubs_two_lines_work(caplog: pytest.LogCaptureFixture) -> None:
         module = hub.Module(name="ernie_tiny", task="seq-cls", num_classes=10)
     hub.Trainer(module)
     assert module.labels == tuple("0123456789")
-    assert "RANDOM" in caplog.text, "weights that nobody trained are announced"
+    assert ("RANDOM" in caplog.text) == ("initial_seed" in module.config), "weights that nobody trained are announced"
     assert sum(parameter.numel() for parameter in module.encoder.parameters()) == hub.find_module("ernie_tiny").parameters
 
 
@@ -64,11 +64,11 @@ def test_contradictions_are_refused_with_the_rule(arguments: dict[str, object], 
 def test_unknown_names_versions_and_tasks_are_answered_with_what_there_is(small_folder: Path) -> None:
     with pytest.raises(UnknownNameError, match="ernie_tiny"):
         hub.Module(name="ernie_tinny")
-    with pytest.raises(UnknownNameError, match=r"0\.1\.0"):
+    with pytest.raises(UnknownNameError, match=hub.find_module("ernie_tiny").version):
         hub.Module(name="ernie_tiny", version=">=7")
     with pytest.raises(UnknownNameError, match="seq-cls"):
         hub.Module(directory=small_folder, task="seq-clss", num_classes=2)
-    assert hub.Module(name="ernie_tiny", version="==0.1.0").config["architecture"] == "ernie_tiny"
+    assert hub.Module(name="ernie_tiny", version=">=0.1").config["architecture"] == "ernie_tiny"
 
 
 def test_a_deprecated_task_name_works_with_a_warning(small_folder: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_checkpoint_with_other_labels_or_another_tokenizer_is_refused(module: 
 
 
 def test_calibration_is_saved_exported_and_applied_alike(module: hub.Module, tmp_path: Path) -> None:
-    from nlphub.runtime.predictions import Calibration
+    from nlphub.tasks.predictions import Calibration
 
     module.calibration = Calibration(temperature=2.0, threshold=0.9)
     module.save(tmp_path / "saved")
@@ -194,7 +194,7 @@ def test_calibration_is_saved_exported_and_applied_alike(module: hub.Module, tmp
 
 
 def test_a_new_head_is_not_calibrated_and_a_wrong_calibration_is_refused(module: hub.Module, tmp_path: Path) -> None:
-    from nlphub.runtime.predictions import Calibration
+    from nlphub.tasks.predictions import Calibration
 
     module.calibration = Calibration(temperature=2.0, threshold=0.9)
     module.save(tmp_path)
@@ -212,16 +212,17 @@ def test_a_checkpoint_without_a_head_brings_its_encoder_only(module: hub.Module,
     np.testing.assert_array_equal(loaded.encode("好"), module.encode("好"))
 
 
-def test_a_masked_language_head_takes_the_vocabulary_and_says_that_it_labels_no_texts(small_folder: Path) -> None:
+def test_a_masked_language_head_takes_the_vocabulary_and_asks_for_masks(small_folder: Path) -> None:
     module = hub.Module(directory=small_folder, task="mlm")
     assert module.labels == module.tokenizer.vocabulary
-    with pytest.raises(InputError, match="seq-cls only"):
+    with pytest.raises(InputError, match=r"has no \[MASK\]"):
         module.predict("好")
 
 
 def test_where_a_module_came_from_is_saved_with_it(tmp_path: Path) -> None:
     hub.Module(name="ernie_tiny").save(tmp_path / "saved")
-    assert hub.Module(directory=tmp_path / "saved").config["base"] == {"name": "ernie_tiny", "version": "0.1.0", "licence": "Apache-2.0"}
+    base = {"name": "ernie_tiny", "version": hub.find_module("ernie_tiny").version, "licence": "Apache-2.0"}
+    assert hub.Module(directory=tmp_path / "saved").config["base"] == base
 
 
 def test_baidus_checkpoint_of_the_same_name_is_refused_by_name(tmp_path: Path) -> None:

@@ -5,16 +5,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 import nlphub
 from nlphub.cli.output import note, print_json
 from nlphub.errors import InputError
-
-if TYPE_CHECKING:
-    from nlphub.runtime.predictions import Prediction
 
 
 def register(app: typer.Typer) -> None:
@@ -30,14 +27,14 @@ def predict(
     text: Annotated[str, typer.Option(help="Column of the text in --input.")] = "text",
     top: Annotated[int, typer.Option(min=1, help="How many labels to print for each text.")] = 3,
 ) -> None:
-    """Label texts: one JSON line for each, in their order.
+    """Label texts, or find spans in them: one JSON line for each, in their order.
 
     Example: nlphub predict dist/intent 我要退这双鞋 转人工
     """
     wanted = _texts(texts or [], input_file, text)
-    answer, _ = open_folder(folder, top_k=top)
+    answer, *_ = open_folder(folder, top_k=top)
     for given, prediction in zip(wanted, answer(wanted), strict=True):
-        print(json.dumps(_as_dict(given, prediction), ensure_ascii=False))
+        print(json.dumps({"text": given, **prediction.as_dict()}, ensure_ascii=False))
 
 
 def export(
@@ -57,8 +54,8 @@ def export(
     print(f"parity    probabilities differ by at most {report.parity.probabilities:.1e} from the module's, on {report.parity.texts} texts")
 
 
-def open_folder(folder: Path, *, top_k: int = 1) -> tuple[Callable[[Sequence[str]], "list[Prediction]"], Sequence[str]]:
-    """What answers for a folder, and its labels: the torch-free Predictor for an artefact, a Module for a run or a saved module.
+def open_folder(folder: Path, *, top_k: int = 1) -> tuple[Callable[[Sequence[Any]], list[Any]], Sequence[str], str]:
+    """What answers for a folder, its labels and its task: the torch-free Predictor for an artefact, a Module for a run or a saved module.
 
     Raises:
         InputError: the folder is none of these.
@@ -67,10 +64,9 @@ def open_folder(folder: Path, *, top_k: int = 1) -> tuple[Callable[[Sequence[str
         from nlphub.runtime.predictor import Predictor
 
         predictor = Predictor(folder)
-        return lambda texts: predictor(texts, top_k=top_k), predictor.labels
+        return lambda texts: predictor(texts, top_k=top_k), predictor.labels, predictor.artefact.task
     module = nlphub.Module(directory=folder, import_code=False)
-    module.task_head  # noqa: B018 - fails early and clearly without one
-    return lambda texts: module.predict(texts, top_k=top_k), module.labels
+    return lambda texts: module.predict(texts, top_k=top_k), module.labels, module.task_head.task  # fails clearly without a head
 
 
 def _texts(given: list[str], input_file: str | None, column: str) -> list[str]:
@@ -91,14 +87,3 @@ def _decoded(data: bytes) -> str:
     from nlphub.data.encodings import decode
 
     return decode(data, name="standard input")
-
-
-def _as_dict(text: str, prediction: "Prediction") -> dict[str, object]:
-    top = [{"label": label, "score": round(score, 6)} for label, score in prediction.top]
-    return {
-        "text": text,
-        "label": prediction.label,
-        "score": round(prediction.score, 6),
-        "accepted": prediction.accepted,
-        "top": top,
-    }

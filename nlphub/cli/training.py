@@ -7,6 +7,7 @@ import typer
 
 import nlphub
 from nlphub.cli.output import note, print_json, print_table
+from nlphub.errors import InputError
 
 if TYPE_CHECKING:
     from nlphub.training.run import Run
@@ -48,6 +49,8 @@ def evaluate(
     data: Annotated[str, typer.Argument(help="Labelled data: csv, tsv, jsonl, xlsx, parquet.")],
     text: Annotated[str, typer.Option(help="Column of the text.")] = "text",
     label: Annotated[str, typer.Option(help="Column of the label.")] = "label",
+    pair: Annotated[str | None, typer.Option(help="Column of the second text, for a module of pairs.")] = None,
+    spans: Annotated[str | None, typer.Option(help="Column of the spans or tags, for token-cls.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Write the confusion matrix here, as SVG.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
@@ -56,17 +59,19 @@ def evaluate(
     Example: nlphub evaluate dist/intent new_questions.xlsx --text 问题 --label 意图
     """
     from nlphub.cli.inference import open_folder
-    from nlphub.data.examples import check_labels_known
     from nlphub.data.read import load_data
-    from nlphub.evaluation.metrics import classification_report
+    from nlphub.evaluation.metrics import ClassificationMetrics
     from nlphub.evaluation.report import confusion_svg
     from nlphub.files import publish_text
+    from nlphub.tasks import trainable
 
-    predict, labels = open_folder(folder)
-    examples = load_data(data, text=text, label=label)["train"]
-    check_labels_known(examples, labels)
-    metrics = classification_report(examples.labels, [answer.top[0][0] for answer in predict(examples.texts)], labels)
+    predict, labels, name = open_folder(folder)
+    examples, task = load_data(data, text=text, label=label, pair=pair, spans=spans)["train"], trainable(name)
+    task.check_judged(examples, labels)
+    metrics = task.judge(examples, predict(task.questions(examples)), labels)
     if picture is not None:
+        if not isinstance(metrics, ClassificationMetrics):
+            raise InputError(f"--picture draws a confusion matrix, and task {name} has none")
         publish_text(picture, confusion_svg(metrics))
         note(f"confusion matrix: {picture}")
     if as_json:
@@ -78,7 +83,8 @@ def evaluate(
 def _print_run(run: "Run") -> None:
     if run.metrics is not None:
         print(f"Scores on the {run.judged_on} set\n\n{run.metrics.table()}\n")
-        print(f"confusion matrix  {run.picture}")
+        if run.picture is not None:
+            print(f"confusion matrix  {run.picture}")
     print(f"run               {run.folder}")
     print(f"weights sha256    {run.weights_digest}")
     if run.report.steps:
@@ -87,8 +93,7 @@ def _print_run(run: "Run") -> None:
         print("training          had ended before; nothing was left to do")
     if run.artefact is not None:
         print(f"artefact          {run.artefact}\n")
-        rows = [(text, answer.label or "(rejected)", f"{answer.score:.3f}") for text, answer in run.predictions.items()]
-        print_table(("text", "label", "score"), rows)
+        print_table(("text", "label", "score"), [(text, *answer.cells()) for text, answer in run.predictions.items()])
 
 
 def _as_dict(run: "Run") -> dict[str, object]:
@@ -101,5 +106,5 @@ def _as_dict(run: "Run") -> dict[str, object]:
         "steps": run.report.steps,
         "seconds": run.report.seconds,
         "examples_per_second": run.report.examples_per_second,
-        "predictions": [{"text": text, "label": answer.label, "score": answer.score} for text, answer in run.predictions.items()],
+        "predictions": [{"text": text, **answer.as_dict()} for text, answer in run.predictions.items()],
     }

@@ -60,8 +60,8 @@ def pack(encoded: Encoded, rows: Ints) -> Packed[np.ndarray[Any, Any]]:
     """
     lengths = encoded.lengths[rows]
     starts = np.cumsum(lengths) - lengths
-    positions = np.arange(lengths.sum(), dtype=np.int64) - np.repeat(starts, lengths)
-    source = positions + np.repeat(encoded.starts[:-1][rows], lengths)
+    positions = places_in(lengths)
+    source = token_rows(encoded, rows)
     return Packed(
         ids=encoded.ids[source],
         types=encoded.types[source],
@@ -71,6 +71,17 @@ def pack(encoded: Encoded, rows: Ints) -> Packed[np.ndarray[Any, Any]]:
         cls_rows=starts,
         examples=np.asarray(rows, dtype=np.int64),
     )
+
+
+def token_rows(encoded: Encoded, rows: Ints) -> Ints:
+    """``(t,)`` where the tokens of a packed batch of the sequences ``rows`` stand in ``encoded``."""
+    lengths = encoded.lengths[rows]
+    return np.repeat(encoded.starts[:-1][rows], lengths) + places_in(lengths)
+
+
+def places_in(lengths: Ints) -> Ints:
+    """``(sum,)`` int64: 0, 1, 2, ... anew in each sequence."""
+    return np.arange(lengths.sum(), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def epoch_batches(lengths: Ints, *, batch_size: int, seed: int, epoch: int) -> Iterator[Ints]:

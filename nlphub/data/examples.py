@@ -1,13 +1,13 @@
-"""Examples: labelled texts in order, and what has to hold before a training starts."""
+"""Examples: labelled texts in order."""
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any, overload
 
-from nlphub.data.cells import as_label, as_text, is_blank
+from nlphub.data.cells import as_label, as_text
+from nlphub.data.spans import Span, to_spans
 from nlphub.errors import DataError, brief, did_you_mean
 
 
@@ -20,12 +20,19 @@ class Example:
         label: its class, or ``None`` when it is not known.
         pair: the second text, for tasks over two texts.
         line: where it came from: the line of a text file or the row of a table, counted from 1. Not part of equality.
+        spans: its labelled stretches, for tasks over tokens: ``()`` when it has none, ``None`` when they are not known.
     """
 
     text: str
     label: str | None = None
     pair: str | None = None
     line: int | None = field(default=None, compare=False)
+    spans: tuple[Span, ...] | None = None
+
+    @property
+    def names(self) -> set[str]:
+        """The labels of the text and of its spans."""
+        return {name for name in (self.label, *(span.label for span in self.spans or ())) if name is not None}
 
 
 class Examples(Sequence[Example]):
@@ -50,7 +57,8 @@ class Examples(Sequence[Example]):
 
         Args:
             rows: :class:`Examples`; an iterable of :class:`Example`, ``(text, label)`` pairs, or mappings with ``text`` and perhaps
-                ``label`` and ``pair`` (a ``datasets.Dataset`` with such columns is one). Labels that are numbers become their digits.
+                ``label``, ``pair`` and ``spans`` (a ``datasets.Dataset`` with such columns is one). Labels that are numbers become
+                their digits; spans are what :func:`nlphub.data.spans.to_spans` takes.
 
         Raises:
             DataError: anything else; all bad rows at once.
@@ -120,9 +128,22 @@ class Examples(Sequence[Example]):
         return labels
 
     @property
+    def spans(self) -> list[tuple[Span, ...]]:
+        """The spans of every example.
+
+        Raises:
+            DataError: those of some are not known; all are named.
+        """
+        spans = [example.spans for example in self._items if example.spans is not None]
+        if len(spans) < len(self._items):
+            missing = [example for example in self._items if example.spans is None]
+            raise DataError("Spans are missing.", [f"{self.place(example)}: the spans are missing" for example in missing])
+        return spans
+
+    @property
     def label_names(self) -> tuple[str, ...]:
-        """The distinct labels, sorted by code point."""
-        return tuple(sorted({example.label for example in self._items if example.label is not None}))
+        """The distinct labels of texts and spans, sorted by code point."""
+        return tuple(sorted({name for example in self._items for name in example.names}))
 
     def take(self, numbers: Iterable[int]) -> "Examples":
         """The examples of these numbers, in the order given."""
@@ -134,26 +155,29 @@ class Examples(Sequence[Example]):
         return f"{self.source}, {line}" if self.source else line
 
     def digest(self) -> str:
-        """SHA-256 of texts, pairs and labels in their order (not of lines or sources), as 64 hexadecimal digits."""
+        """SHA-256 of texts, pairs, labels and spans in their order (not of lines or sources), as 64 hexadecimal digits."""
         digest = hashlib.sha256()
         for example in self._items:
-            digest.update(json.dumps([example.text, example.pair, example.label]).encode("ascii") + b"\n")
+            spans = [] if example.spans is None else [[astuple(span) for span in example.spans]]  # texts without spans keep their digests
+            digest.update(json.dumps([example.text, example.pair, example.label, *spans]).encode("ascii") + b"\n")
         return digest.hexdigest()
 
     def _like(self, items: Iterable[Example]) -> "Examples":
         return Examples(items, source=self.source, unit=self.unit)
 
 
-def to_example(text: Any, label: Any, pair: Any = None, *, line: int | None = None, names: Sequence[str] | None = None) -> Example:
+def to_example(
+    text: Any, label: Any, pair: Any = None, *, spans: Any = None, line: int | None = None, names: Sequence[str] | None = None
+) -> Example:
     """An example from the cells of a table. A missing text becomes an empty one, for the checks to report.
 
     Args:
         names: the names behind class numbers, see :func:`class_names`.
 
     Raises:
-        TypeError: a cell holds neither text nor a number nor a date.
+        TypeError: a cell holds neither text nor a number nor a date, or ``spans`` are none.
     """
-    return Example(as_text(text) or "", as_label(label, names), as_text(pair), line)
+    return Example(as_text(text) or "", as_label(label, names), as_text(pair), line, to_spans(spans))
 
 
 def class_names(rows: Any, column: str) -> Sequence[str] | None:
@@ -199,65 +223,6 @@ class Splits(Mapping[str, Examples]):
         return self["train"].label_names
 
 
-def check_for_training(
-    train: Examples, dev: Examples | None = None, *, test: Examples | None = None, labels: Sequence[str] | None = None
-) -> None:
-    """Check that a classifier can be trained on ``train`` and judged on ``dev`` and ``test``.
-
-    Args:
-        labels: the labels that the classifier can answer, where they are fixed already; default is those of ``train``.
-
-    Raises:
-        DataError: a split without examples, empty texts, missing labels, one class only, labels that are unknown to the classifier
-            or that training never saw; all at once.
-    """
-    given = {"train": train, "dev": dev, "test": test}
-    splits = {name: examples for name, examples in given.items() if examples is not None}
-    problems = [problem for name, examples in splits.items() for problem in problems_of(examples, name=name)]
-    problems += _look_alikes(train.label_names)
-    known = set(train.label_names)
-    if len(known) == 1:
-        problems.append(f"train has one class only, {next(iter(known))!r}; a classifier needs two or more")
-    if labels is not None:
-        problems += _strangers(train, set(labels), "is not one of the module's labels")
-    for name in ("dev", "test"):
-        if name in splits and known:
-            problems += _strangers(splits[name], known, "never occurs in train")
-    if problems:
-        raise DataError("This data cannot be trained on.", problems)
-
-
-def check_labels_known(examples: Examples, labels: Sequence[str]) -> None:
-    """Check that a classifier with these labels can be judged on ``examples``.
-
-    Raises:
-        DataError: no examples, empty texts, missing labels or labels that the classifier does not know; all at once.
-    """
-    problems = problems_of(examples) + _strangers(examples, set(labels), "is not one of the module's labels")
-    if problems:
-        raise DataError("A module cannot be judged on this data.", problems)
-
-
-def problems_of(examples: Examples, *, name: str = "", labelled: bool = True) -> list[str]:
-    """What is wrong with each example by itself, as sentences: empty texts, empty second texts and (where ``labelled``) missing labels.
-
-    Args:
-        name: of the split, for the message about a split without examples.
-    """
-    place = f"{name} ({examples.source})" if name and examples.source else name or examples.source or "the data"
-    problems = [] if len(examples) else [f"{place} holds no examples"]
-    for example in examples:
-        if is_blank(example.text):
-            problems.append(f"{examples.place(example)}: the text is empty (nothing but spaces or invisible characters)")
-        if example.pair is not None and is_blank(example.pair):
-            problems.append(f"{examples.place(example)}: the second text is empty")
-        if labelled and (example.label is None or not example.label.strip()):
-            problems.append(f"{examples.place(example)}: the label is missing")
-        if example.label is not None and not example.label.isprintable():
-            problems.append(f"{examples.place(example)}: the label {example.label!r} holds characters that cannot be shown")
-    return problems
-
-
 def _example(row: Any, number: int, names: Sequence[str] | None) -> Example:
     if isinstance(row, Example):
         return row
@@ -267,24 +232,4 @@ def _example(row: Any, number: int, names: Sequence[str] | None) -> Example:
         raise TypeError(f"{brief(row)} is neither a (text, label) pair nor a mapping with 'text' and 'label'")
     if "text" not in row:
         raise TypeError(f"there is no 'text' among its keys {', '.join(map(repr, row))}.{did_you_mean('text', map(str, row))}")
-    return to_example(row["text"], row.get("label"), row.get("pair"), line=number, names=names)
-
-
-def _look_alikes(names: Sequence[str]) -> list[str]:
-    """Labels that differ only in width or compatibility forms, which nobody means as two classes."""
-    seen: dict[str, str] = {}
-    twins = [(seen.setdefault(unicodedata.normalize("NFKC", name).strip(), name), name) for name in names]
-    return [f"the labels {first!r} and {name!r} look the same; write both alike" for first, name in twins if first != name]
-
-
-def _strangers(examples: Examples, known: set[str], complaint: str) -> list[str]:
-    """One problem for each label of ``examples`` outside ``known``, with its first place and its count."""
-    found: dict[str, list[Example]] = {}
-    for example in examples:
-        if example.label is not None and example.label not in known:
-            found.setdefault(example.label, []).append(example)
-    return [
-        f"{examples.place(rows[0])}: label {label!r} {complaint} ({len(rows)} example{'s' if len(rows) > 1 else ''})."
-        f"{did_you_mean(label, known)}"
-        for label, rows in found.items()
-    ]
+    return to_example(row["text"], row.get("label"), row.get("pair"), spans=row.get("spans"), line=number, names=names)

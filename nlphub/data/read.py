@@ -1,5 +1,6 @@
 """``load_data``: from files, hub ids and data sets of other libraries to :class:`Splits`, with all bad rows reported at once."""
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -9,13 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlphub import paths
-from nlphub.data.examples import Example, Examples, Splits, class_names, problems_of, to_example
+from nlphub.data.checks import Needs, problems_of
+from nlphub.data.examples import Example, Examples, Splits, class_names, to_example
+from nlphub.data.spans import from_tags, loose_tags
 from nlphub.data.splitting import split_off
 from nlphub.data.tables import Options, Rows, read_dataset, read_rows, unit_of
 from nlphub.errors import DataError, FetchError, OfflineError, brief, did_you_mean, require
 
 if TYPE_CHECKING:
     from nlphub.recipe import DataSettings
+
+log = logging.getLogger(__name__)
 
 _ALIASES = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "dev"}
 _HUB = re.compile(r"hf://(?P<id>[^@:#/]+/[^@:#/]+)(@(?P<revision>[^:#]+))?(:(?P<config>[^#]+))?(#(?P<split>.+))?")
@@ -27,6 +32,7 @@ def load_data(
     text: str = "text",
     label: str | None = "label",
     pair: str | None = None,
+    spans: str | None = None,
     split: Mapping[str, float] | None = None,
     seed: int = 0,
     encoding: str | None = None,
@@ -37,29 +43,35 @@ def load_data(
         load_data("intents.csv", text="问题", label="意图", split={"dev": 0.1})
         load_data({"train": "train.tsv", "dev": "dev.tsv"})
         load_data("hf://clue/clue:tnews#train", text="sentence")
+        load_data("lcqmc.tsv", text="text_a", pair="text_b")
+        load_data("msra.conll", text="tokens", spans="tags")
 
     Labels become strings without surrounding spaces, also where the file has numbers (``3.0`` in a spreadsheet is ``"3"``) or class
     numbers with names. Texts stay as they are. Empty rows are skipped.
 
     Args:
-        source: a csv, tsv, jsonl, json, xlsx or parquet file (it gives ``train``), ``bundle:...``; a Hugging Face id
+        source: a csv, tsv, jsonl, json, xlsx, parquet or conll file (it gives ``train``), ``bundle:...``; a Hugging Face id
             ``hf://org/name[@revision][:config][#split]`` (all its splits, or ``train`` from the one named); a ``datasets`` object;
             or a mapping from split to any of these. Splits called validation, valid, val or eval become ``dev``.
         text: the column of texts.
         label: the column of labels; ``None`` reads unlabelled texts.
         pair: the column of second texts, for tasks over two texts.
+        spans: the column of labelled stretches, for tasks over tokens; ``label`` is not read then. A cell holds
+            ``[{"start": 0, "end": 2, "label": "company"}, ...]``, counted in code points of the text; or tags (BIO, BMES, BIOES) while
+            the column ``text`` holds the list of tokens. A ``.conll`` file, a token and its tag on each line and a blank line behind each
+            sentence, has the columns ``tokens`` and ``tags``.
         split: shares to cut off ``train``, see :func:`nlphub.data.splitting.split_off`.
         seed: of that split.
         encoding: of text files; default: UTF-8 or UTF-16 by its mark, else UTF-8 or GB18030, decided on the whole file.
         quotes: whether csv and tsv fields may be quoted; ``False`` for files in which ``"`` is a character like any other.
 
     Raises:
-        DataError: files, columns or rows are wrong: empty texts, missing labels, rows of another width, ...; all bad rows of all
+        DataError: files, columns or rows are wrong: empty texts, missing labels, tags out of order, ...; all bad rows of all
             splits at once, with their lines (``.problems`` holds all, the message the first 20).
         MissingExtraError: a format whose reader is not installed.
         OfflineError: a hub id that is not in the local cache, while NLPHUB_OFFLINE is set.
     """
-    reading = _Reading(text, label, pair, encoding, quotes)
+    reading = _Reading(text, label if spans is None else None, pair, spans, encoding, quotes)
     parts, problems = {}, []
     for name, origin in _parts(source):
         if name in parts:
@@ -83,6 +95,7 @@ def load_splits(settings: "DataSettings", *, seed: int = 0) -> Splits:
         text=settings.text,
         label=settings.label,
         pair=settings.pair,
+        spans=settings.spans,
         split=settings.split,
         seed=seed,
         encoding=settings.encoding,
@@ -97,12 +110,17 @@ class _Reading:
     text: str
     label: str | None
     pair: str | None
+    spans: str | None
     encoding: str | None
     quotes: bool
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(name for name in (self.text, self.label, self.pair) if name is not None)
+        return tuple(name for name in (self.text, self.label, self.pair, self.spans) if name is not None)
+
+    @property
+    def needs(self) -> Needs:
+        return "spans" if self.spans is not None else "label" if self.label is not None else "nothing"
 
     def examples(self, origin: Any, split: str) -> tuple[Examples, list[str]]:
         """The examples of one split, and all that is wrong with them."""
@@ -124,19 +142,34 @@ class _Reading:
             found = list(self._rows(rows, {name: header.index(name) for name in self.columns}, complaints, names))
         examples = Examples(found, source=source, unit=unit)
         unread = _told(complaints, source, unit)
-        return examples, unread + (problems_of(examples, labelled=self.label is not None) if found or not unread else [])
+        return examples, unread + (problems_of(examples, needs=self.needs) if found or not unread else [])
 
     def _rows(
         self, rows: Rows, places: Mapping[str, int], complaints: list[tuple[int, str]], names: Sequence[str] | None
     ) -> Iterator[Example]:
+        loose = 0
         for number, cells in rows:
-            text, label, pair = (cells[places[name]] if name is not None else None for name in (self.text, self.label, self.pair))
+            text, label, pair, spans = (
+                cells[places[name]] if name is not None else None for name in (self.text, self.label, self.pair, self.spans)
+            )
             try:
-                example = to_example(text, label, "" if self.pair is not None and pair is None else pair, line=number, names=names)
+                if self.spans is not None and _is_tags(text, spans):
+                    tags: Any = spans
+                    text, spans = from_tags(text, tags)
+                    loose += loose_tags(tags)
+                pair = "" if self.pair is not None and pair is None else pair
+                example = to_example(text, label, pair, spans=spans, line=number, names=names)
             except TypeError as wrong:
                 complaints.append((number, str(wrong)))
             else:
                 yield example
+        if loose:
+            log.warning("%d spans begin with I- instead of B-: they are read as spans, as conlleval reads them", loose)
+
+
+def _is_tags(text: Any, spans: Any) -> bool:
+    """Whether the cells are tokens and their tags: a list for a text, or strings for spans."""
+    return isinstance(text, list) or (isinstance(spans, list) and any(isinstance(item, str) for item in spans))
 
 
 def _told(complaints: Iterable[tuple[int, str]], source: str, unit: str) -> list[str]:
@@ -154,7 +187,7 @@ def _header_problem(columns: Sequence[str], header: Sequence[str]) -> str:
     there = ", ".join(map(repr, header[:50]))
     other = next((sign for sign in ("\t", ";", "|", ",") if len(header) == 1 and sign in header[0]), None)
     hint = f" It looks separated by {other!r}: name it .tsv for tabs, or begin it with the line sep={other}." if other else ""
-    return f"{' '.join(missing + twice)} The columns are: {there}.{hint} Choose with text=, label=, pair= (in a recipe: data.text, ...)."
+    return f"{' '.join(missing + twice)} The columns are: {there}.{hint} Choose with text=, label=, pair=, spans= (data.text, ...)."
 
 
 def _parts(source: Any) -> Iterator[tuple[str, Any]]:

@@ -1,10 +1,11 @@
-"""Files as rows: csv, tsv, jsonl, json, xlsx and parquet, each as a generator of ``(number, cells)``, the header first.
+"""Files as rows: csv, tsv, jsonl, json, xlsx, parquet and conll, each as a generator of ``(number, cells)``, the header first.
 
 Rows that cannot be read do not stop a generator: it reports them and goes on, so that all mistakes of a file come to light at once.
 Rows are streamed; only a ``.json`` file, which is one value, is read whole.
 """
 
 import csv
+import itertools
 import json
 import re
 import warnings
@@ -220,7 +221,29 @@ def _opened(opener: Callable[..., Any], path: Path, kind: str, **options: Any) -
         raise DataError(f"{path} is not {kind}: {wrong}") from wrong
 
 
+def _read_conll(path: Path, options: Options, report: Report) -> Rows:
+    """A token and its tag on each line, apart by white space, sentences apart by blank lines: one row for each sentence, at its line.
+
+    Between more than two columns stand annotations that nobody asked for; the tag is the last, as in CoNLL 2003.
+    """
+    yield 0, ["tokens", "tags"]
+    with open_text(path, options.encoding) as stream:
+        first, tokens, tags = 1, list[str](), list[str]()
+        for number, line in enumerate(itertools.chain(stream, [""]), start=1):
+            fields = line.strip("\r\n").split("\t" if "\t" in line else None)
+            if not any(field.strip() for field in fields) or fields[0] == "-DOCSTART-":
+                if tokens:
+                    yield first, [tokens, tags]
+                first, tokens, tags = number + 1, [], []
+            elif len(fields) < 2:
+                report(number, f"{brief(line.rstrip())} is not a token and its tag")
+            else:
+                tokens.append(fields[0])
+                tags.append(fields[-1].strip())
+
+
 _READERS: dict[str, Callable[[Path, Options, Report], Rows]] = {
+    ".conll": _read_conll,
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".json": _read_json,

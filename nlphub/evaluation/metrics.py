@@ -1,11 +1,11 @@
-"""Scores of a classifier: what scikit-learn's ``classification_report`` gives, with numpy alone.
+"""Scores: what every task's have in common, and a classifier's as scikit-learn's ``classification_report`` gives them, with numpy alone.
 
 Notation: ``n`` labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,23 @@ from nlphub.errors import InputError, brief
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+class Metrics(Protocol):
+    """How good a module is on labelled examples, whatever its task."""
+
+    @property
+    def headlines(self) -> Mapping[str, float]:
+        """The few scores, 0 to 1, by which weights are compared, under the names that ``TrainSettings.metric`` has."""
+
+    def score(self, name: str) -> float:
+        """One of the :attr:`headlines`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """All scores as plain values, ready for JSON."""
+
+    def table(self) -> str:
+        """A text table for a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,15 @@ class ClassificationMetrics:
     def support(self) -> int:
         """The number of examples."""
         return int(self.confusion.sum())
+
+    @property
+    def headlines(self) -> Mapping[str, float]:
+        """``accuracy`` and ``macro_f1``."""
+        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1}
+
+    def score(self, name: str) -> float:
+        """One of the :attr:`headlines`."""
+        return self.headlines[name]
 
     def as_dict(self) -> dict[str, Any]:
         """All scores as plain values, ready for JSON."""

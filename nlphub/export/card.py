@@ -6,17 +6,21 @@ from typing import Any
 
 from nlphub import __version__
 
+_KINDS = {"seq-cls": ("text-classification", "A text classifier"), "token-cls": ("token-classification", "A finder of labelled spans")}
 
-def card_text(card: Mapping[str, Any], *, labels: Sequence[str], parity: Mapping[str, Any]) -> str:
+
+def card_text(card: Mapping[str, Any], *, task: str, labels: Sequence[str], parity: Mapping[str, Any]) -> str:
     """The text of README.md.
 
     Args:
         card: facts about the module; ``architecture``, ``licence`` and ``metrics`` are shown when they are there.
-        labels: names, in the order of the logits.
+        task: of the head.
+        labels: of the module.
         parity: as in ``nlphub.json``.
     """
     architecture = card.get("architecture", "module")
-    front = {"language": "zh", "library_name": "nlphub", "pipeline_tag": "text-classification", "tags": ["nlphub", "onnx", architecture]}
+    kind, title = _KINDS[task]
+    front = {"language": "zh", "library_name": "nlphub", "pipeline_tag": kind, "tags": ["nlphub", "onnx", architecture]}
     if card.get("licence"):
         front["license"] = str(card["licence"]).lower()
     metrics = [f"- {name}: {value}" for name, value in (card.get("metrics") or {}).items()]
@@ -25,7 +29,7 @@ def card_text(card: Mapping[str, Any], *, labels: Sequence[str], parity: Mapping
         *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in sorted(front.items())),
         "---",
         "",
-        f"# A text classifier made from {architecture}",
+        f"# {title} made from {architecture}",
         "",
         f"Exported by nlphub {__version__}. It runs with numpy and onnxruntime, without torch:",
         "",

@@ -27,15 +27,16 @@ from nlphub.nn.dense import DenseModel
 from nlphub.nn.encoder import Encoder, to_tensors
 from nlphub.nn.heads import Head
 from nlphub.runtime import artefact
-from nlphub.runtime.predictions import softmax
 from nlphub.runtime.session import open_session
+from nlphub.tasks import outputs_of
+from nlphub.tasks.predictions import softmax
 from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
 
 TOLERANCE = 1e-4  # largest difference of probabilities, and of logits relative to the largest of them, that an export may have
 OPSET = 18
 
-_TASKS = ("seq-cls",)
+_TASKS = ("seq-cls", "token-cls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def export_artefact(
 
     Args:
         folder: an older artefact there is replaced; any other folder with files in it is refused.
-        labels: names, in the order of the logits.
+        labels: of the module.
         card: facts about the module: ``architecture``, ``licence``, ``metrics`` for the card; ``max_length`` in tokens, to which texts
             are cut (default: all that the network has positions for).
         temperature: of the calibrated probabilities.
@@ -108,15 +109,16 @@ def export_artefact(
         MissingExtraError: onnx or onnxscript are not installed.
     """
     require_exportable(folder, task=head.task)
-    if len(labels) != head.labels:
-        raise ExportError(f"The head gives {head.labels} logits, and there are {len(labels)} labels")
+    outputs = outputs_of(head.task, labels)
+    if len(outputs) != head.labels:
+        raise ExportError(f"The head gives {head.labels} logits, and its {len(labels)} labels need {len(outputs)}")
     model = DenseModel(copy.deepcopy(encoder), copy.deepcopy(head)).to("cpu", torch.float32).eval()
     with publish_folder(folder.absolute()) as temporary:
         write_graph(model, temporary / artefact.GRAPH)
         parity = _require_parity(measure_parity(model, temporary / artefact.GRAPH, tokenizer))
         tokenizer.save(temporary)
-        publish_json(temporary / artefact.CONFIG, config_to_huggingface(encoder.config, labels=labels))
-        publish_text(temporary / artefact.CARD, card_text(card, labels=labels, parity=asdict(parity)))
+        publish_json(temporary / artefact.CONFIG, config_to_huggingface(encoder.config, labels=outputs))
+        publish_text(temporary / artefact.CARD, card_text(card, task=head.task, labels=labels, parity=asdict(parity)))
         files = artefact.describe(temporary)
         facts = {
             "architecture": card.get("architecture"),
@@ -188,11 +190,12 @@ def measure_parity(model: DenseModel, graph: Path, tokenizer: Tokenizer) -> Pari
     pairs = []
     for lengths in _shapes(min(model.encoder.config.positions, tokenizer.max_length)):
         encoded, rows = _random_texts(lengths, tokenizer), np.arange(len(lengths))
-        inputs = dict(zip(artefact.INPUTS, pad(encoded, rows, pad_id=tokenizer.pad_id), strict=True))
+        padded = pad(encoded, rows, pad_id=tokenizer.pad_id)
         with torch.inference_mode():
             packed = to_tensors(pack(encoded, rows))
             expected = model.head(model.encoder(packed, rows=model.head.rows), packed).numpy()
-        pairs.append((expected, session.run([artefact.OUTPUT], inputs)[0]))
+        (found,) = session.run([artefact.OUTPUT], dict(zip(artefact.INPUTS, padded, strict=True)))
+        pairs.append((expected, found if model.head.rows == "cls" else found[padded[1] != 0]))
     expected, found = (np.concatenate(side) for side in zip(*pairs, strict=True))
     return Parity(
         logits=float(np.abs(expected - found).max()),

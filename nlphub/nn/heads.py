@@ -26,6 +26,7 @@ class Head(nn.Module):
 
     task: ClassVar[str]
     rows: ClassVar[Rows]
+    answers_words: ClassVar[bool] = False  # whether its labels are the entries of the vocabulary
 
     def __init__(self, width: int, labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class Head(nn.Module):
 
         Args:
             logits: ``(rows, labels)``.
-            targets: ``(rows,)`` int64 numbers of the right labels.
+            targets: ``(rows,)`` int64 numbers of the right labels; rows with -100 have no loss.
             class_weights: ``(labels,)`` factors of the losses.
             label_smoothing: share of the target that is spread over all labels (Szegedy et al., 2016).
         """
@@ -77,10 +78,28 @@ class SequenceHead(Head):
         return logits
 
     def _dropped(self, noise: Noise, packed: Packed[Tensor] | None) -> Dropout | None:
-        if packed is None:
-            raise TypeError("a head with noise needs the packed batch too: head(hidden, packed, noise=noise)")
-        draws = Draws(noise.seed, packed.examples, packed.positions[packed.cls_rows])
+        batch = _required(packed)
+        draws = Draws(noise.seed, batch.examples, batch.positions[batch.cls_rows])
         return draws.dropout(self.probability, layer=0, site=Site.HEAD)
+
+
+class TokenHead(Head):
+    """One label for each token: a classifier on every row, as BERT's for named entities (Devlin et al., 2019)."""
+
+    task = "token-cls"
+    rows = "all"
+
+    def __init__(self, width: int, labels: int, *, dropout: float = 0.1) -> None:
+        super().__init__(width, labels, dropout=dropout)
+        self.classifier = nn.Linear(width, labels)
+
+    def forward(self, hidden: Tensor, packed: Packed[Tensor] | None = None, *, noise: Noise | None = None) -> Tensor:
+        """``(t, labels)`` logits of all rows ``(t, d)``."""
+        if noise is not None:
+            draws = Draws.of(noise, _required(packed))
+            hidden = kernels.dropout(hidden, draws.dropout(self.probability, layer=0, site=Site.HEAD) if draws else None)
+        logits: Tensor = self.classifier(hidden)
+        return logits
 
 
 class MaskedLMHead(Head):
@@ -91,6 +110,7 @@ class MaskedLMHead(Head):
 
     task = "mlm"
     rows = "all"
+    answers_words = True
 
     def __init__(self, width: int, labels: int, *, dropout: float = 0.0) -> None:
         super().__init__(width, labels, dropout=dropout)
@@ -110,3 +130,9 @@ class MaskedLMHead(Head):
             raise RuntimeError("a masked-LM head shares the word embedding of an encoder: call head.attach(encoder) first")
         transformed = self.norm(ACTIVATIONS[self._activation](self.transform(hidden)))
         return F.linear(transformed, self._words[0].weight, self.bias)
+
+
+def _required(packed: Packed[Tensor] | None) -> Packed[Tensor]:
+    if packed is None:
+        raise TypeError("a head with noise needs the packed batch too: head(hidden, packed, noise=noise)")
+    return packed

@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlphub.data.batching import pad, token_batches
+from nlphub.data.batching import pad, token_batches, token_rows
 from nlphub.errors import InputError, WeightsError
 from nlphub.runtime.artefact import INPUTS, OUTPUT, Artefact
-from nlphub.runtime.predictions import Calibration, Prediction, as_texts, classify
 from nlphub.runtime.session import open_session
+from nlphub.tasks import task_named
+from nlphub.tasks.predictions import Calibration
+from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import load_tokenizer
 
 _BATCH_TOKENS = 4096  # tokens of one batch with its padding: bounds memory, fills two cores
 
 
 class Predictor:
-    """Answers of an exported classifier.
+    """Answers of an exported module.
 
     Args:
         folder: written by ``module.export``.
@@ -43,41 +45,50 @@ class Predictor:
                 f"The tokenizer in {folder} ({self.tokenizer.digest[:12]}...) is not the one that the weights were made with "
                 f"({self.artefact.tokenizer[:12]}...). Export the module again."
             )
+        self._task = task_named(self.artefact.task)
         self._threads = threads
         self._session = open_session(self.artefact.graph, threads=threads)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """In the order of the logits."""
+        """Of the module that was exported."""
         return self.artefact.labels
 
-    def __call__(self, texts: str | Sequence[str], *, top_k: int = 5, batch_tokens: int = _BATCH_TOKENS) -> list[Prediction]:
-        """One :class:`~nlphub.Prediction` for each text, in the caller's order.
+    def __call__(self, texts: str | Sequence[str], *, top_k: int = 5, batch_tokens: int = _BATCH_TOKENS) -> list[Any]:
+        """One answer for each text, in the caller's order, as ``Module.predict`` gives them.
 
         Args:
-            texts: strings, or PaddleHub's lists of one string; a single string counts as a list of one.
-            top_k: how many labels ``Prediction.top`` holds.
+            texts: strings, ``(text, text)`` pairs for a module of pairs, or PaddleHub's lists of one string; a single string counts as a
+                list of one.
+            top_k: how many candidates an answer holds, where it holds any.
             batch_tokens: the most tokens, padding included, that are computed at once.
 
         Raises:
-            InputError: something is not a string, or a number is not positive.
+            InputError: something is not of the form that the task takes, or a number is not positive.
         """
+        inputs = self._task.read(texts, self.tokenizer, max_length=self.artefact.max_length)
         calibration = Calibration(self.artefact.temperature, self.artefact.threshold)
-        return classify(self.logits(texts, batch_tokens=batch_tokens), self.labels, top_k=top_k, calibration=calibration)
+        logits = self._logits(inputs.encoded, batch_tokens)
+        return self._task.decode(logits, inputs, self.labels, top_k=top_k, calibration=calibration)
 
     def logits(self, texts: str | Sequence[str], *, batch_tokens: int = _BATCH_TOKENS) -> NDArray[np.float32]:
-        """``(n, labels)`` float32, in the caller's order, before calibration.
+        """Float32, in the caller's order, before calibration: ``(n, labels)`` of seq-cls, ``(t, tags)`` of token-cls, ``t`` tokens of all
+        texts.
 
         Raises:
-            InputError: something is not a string, or ``batch_tokens`` is not positive.
+            InputError: something is not of the form that the task takes, or ``batch_tokens`` is not positive.
         """
+        return self._logits(self._task.read(texts, self.tokenizer, max_length=self.artefact.max_length).encoded, batch_tokens)
+
+    def _logits(self, encoded: Encoded, batch_tokens: int) -> NDArray[np.float32]:
         if batch_tokens < 1:
             raise InputError(f"batch_tokens={batch_tokens!r} must be at least 1")
-        encoded = self.tokenizer.encode(as_texts(texts), max_length=self.artefact.max_length)
-        out = np.zeros((len(encoded), len(self.labels)), np.float32)
+        whole = self._task.rows == "cls"
+        out = np.zeros((len(encoded) if whole else len(encoded.ids), len(self._task.outputs(self.labels))), np.float32)
         for rows in token_batches(encoded.lengths, max_tokens=batch_tokens):
-            inputs = dict(zip(INPUTS, pad(encoded, rows, pad_id=self.tokenizer.pad_id), strict=True))
-            (out[rows],) = self._session.run([OUTPUT], inputs)
+            padded = pad(encoded, rows, pad_id=self.tokenizer.pad_id)
+            (found,) = self._session.run([OUTPUT], dict(zip(INPUTS, padded, strict=True)))
+            out[rows if whole else token_rows(encoded, rows)] = found if whole else found[padded[1] != 0]
         return out
 
     def __getstate__(self) -> dict[str, Any]:

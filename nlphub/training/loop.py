@@ -7,9 +7,9 @@ examples follows (seed, epoch), the dropout masks (seed, step).
 
 import hashlib
 import json
+import logging
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,17 +19,23 @@ import torch
 from torch import Tensor
 
 from nlphub.checkpoints.native import weights_digest
-from nlphub.data.batching import epoch_batches, micro_batches, pack
+from nlphub.data.batching import epoch_batches, micro_batches, pack, token_rows
 from nlphub.data.examples import Examples
 from nlphub.errors import InputError, TrainingError
-from nlphub.evaluation.metrics import ClassificationMetrics
+from nlphub.evaluation.metrics import Metrics
 from nlphub.kernels import Noise
+from nlphub.labels import score_name
 from nlphub.module import Module
 from nlphub.nn.encoder import to_tensors
 from nlphub.recipe import TrainSettings
-from nlphub.text.encoding import Ints
+from nlphub.tasks import trainable
+from nlphub.tasks.base import IGNORED
+from nlphub.text.encoding import Encoded, Ints
 from nlphub.training.optim import schedule, set_rates
+from nlphub.training.precision import autocast, precision
 from nlphub.training.state import Progress
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class Step:
     Attributes:
         step: its number, from 1, of ``total``.
         epoch: passes over the data so far, as a fraction.
-        loss: mean over the examples of the batch.
+        loss: mean over the examples of the batch, or over their tokens where each token has a label.
         rate: the largest learning rate in force.
         examples: examples of the batch.
         tokens: tokens of the batch.
@@ -60,7 +66,7 @@ class Step:
     seconds: float
     progress: Progress
     evaluated: bool = False
-    evaluation: ClassificationMetrics | None = None
+    evaluation: Metrics | None = None
     improved: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -68,7 +74,7 @@ class Step:
         fact: dict[str, Any] = {"step": self.step, "epoch": round(self.epoch, 4), "loss": self.loss, "rate": self.rate}
         fact |= {"tokens": self.tokens, "tokens_per_second": round(self.tokens / self.seconds)}
         if self.evaluation is not None:
-            fact |= {"accuracy": self.evaluation.accuracy, "macro_f1": self.evaluation.macro_f1, "improved": self.improved}
+            fact |= {**self.evaluation.headlines, "improved": self.improved}
         return fact
 
 
@@ -86,11 +92,13 @@ class Loop:
         self.module, self.optimizer, self.settings = module, optimizer, settings
         if settings.dropout is not None:
             module.set_dropout(settings.dropout)
+        self.precision = precision(settings.precision, module.device)
+        self.task = trainable(module.task)
         self.encoded = module.tokenize(train.texts, train.pairs)
         self.lengths = self.encoded.lengths
-        number = {name: index for index, name in enumerate(module.labels)}
-        self.targets = torch.tensor([number[label] for label in train.labels])
-        self.class_weights = class_weights(settings.class_weights, train.labels, module.labels)
+        _tell_of_cuts(self.encoded, module.max_length)
+        self.targets = self.task.targets(train, self.encoded, module.labels)
+        self.class_weights = class_weights(settings.class_weights, self.targets, self.task.outputs(module.labels))
         self.fingerprint = _fingerprint(settings, train, dev, module, optimizer)
         self._examples_per_step = settings.batch_size * settings.accumulation
         self.steps_per_epoch = math.ceil(len(train) / self._examples_per_step)
@@ -141,13 +149,15 @@ class Loop:
         )
 
     def _backward(self, number: int, batch: Ints) -> float:
-        """Gradients of the mean loss over ``batch``, accumulated part by part; returns that loss."""
+        """Gradients of the mean loss over the targets of ``batch``, accumulated part by part; returns that loss."""
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.module.device)
+        judged = max(1, int((self.targets[self._rows(batch)] != IGNORED).sum()))
         for part in self._parts(batch):
-            losses = self._losses(part, Noise(seed=_mix(self.settings.seed, number)))
-            share = losses.sum() / len(batch)
+            with autocast(self.module.device, self.precision):
+                losses = self._losses(part, Noise.of_step(self.settings.seed, number))
+            share = losses.sum() / judged
             torch.autograd.backward(share)
             total += share.detach()
         self.module.eval()
@@ -157,44 +167,62 @@ class Loop:
         for first in range(0, len(batch), self.settings.batch_size):
             yield from micro_batches(batch[first : first + self.settings.batch_size], self.lengths, max_tokens=self.settings.max_tokens)
 
+    def _rows(self, examples: Ints) -> Ints:
+        """Where the targets of these examples stand."""
+        return examples if self.task.rows == "cls" else token_rows(self.encoded, examples)
+
     def _losses(self, part: Ints, noise: Noise) -> Tensor:
         packed = to_tensors(pack(self.encoded, part), self.module.device)
         logits = self.module(packed, noise=noise)
         return self.module.task_head.loss(
             logits,
-            self.targets[part].to(logits.device),
+            torch.from_numpy(self.targets[self._rows(part)]).to(logits.device),
             class_weights=self.class_weights,
             label_smoothing=self.settings.label_smoothing,
         )
 
 
-def class_weights(wanted: str | Mapping[str, float], labels: Sequence[str], names: Sequence[str]) -> Tensor | None:
+def class_weights(wanted: str | Mapping[str, float], targets: Ints, names: Sequence[str]) -> Tensor | None:
     """Factors of the classes' losses, ``(len(names),)`` float32.
 
     Args:
         wanted: ``none``; ``balanced``: examples / (classes x examples of the class), as in scikit-learn; or a factor for each label
             (1 for those that are not named).
-        labels: of the training examples.
-        names: of the classes, in the order of the logits.
+        targets: numbers of the training examples' classes (of their tokens', for token-cls).
+        names: of the classes, in the order of the logits: labels, or tags such as ``B-company``.
 
     Raises:
-        InputError: factors for labels that do not exist.
+        InputError: factors for classes that do not exist.
     """
     if wanted == "none":
         return None
     if wanted == "balanced":
-        counts = Counter(labels)
-        return torch.tensor([len(labels) / (len(names) * max(1, counts[name])) for name in names])
+        counts = np.bincount(targets[targets != IGNORED], minlength=len(names)).tolist()
+        return torch.tensor([sum(counts) / (len(names) * max(1, count)) for count in counts])
     assert not isinstance(wanted, str)
-    if unknown := sorted(set(wanted) - set(names)):
-        raise InputError(f"class_weights names labels that are not in the data: {', '.join(unknown)}")
+    check_weights(wanted, names)
     return torch.tensor([float(wanted.get(name, 1.0)) for name in names])
+
+
+def check_weights(wanted: str | Mapping[str, float], names: Sequence[str]) -> None:
+    """Refuse factors for classes that do not exist.
+
+    Raises:
+        InputError: there are some; all are named.
+    """
+    if not isinstance(wanted, str) and (unknown := sorted(set(wanted) - set(names))):
+        raise InputError(f"class_weights names classes that are not in the data: {', '.join(unknown)}")
+
+
+def _tell_of_cuts(encoded: Encoded, max_length: int) -> None:
+    if cut := int(encoded.truncated.sum()):
+        log.warning("%d of %d training texts are longer than %d tokens: their ends are not read", cut, len(encoded), max_length)
 
 
 def _fingerprint(settings: TrainSettings, train: Examples, dev: Examples | None, module: Module, optimizer: torch.optim.Optimizer) -> str:
     """What has to be equal for two trainings to be the same one, taken before the first step."""
     facts = {
-        "settings": settings.model_dump(mode="json"),
+        "settings": {**settings.model_dump(mode="json"), "metric": score_name(settings.metric, str(module.task))},
         "data": [train.digest(), dev.digest() if dev is not None else None],
         "labels": module.labels,
         "max_length": module.max_length,
@@ -208,8 +236,3 @@ def _options(group: dict[str, Any]) -> dict[str, str]:
     """The options of a parameter group at its initial rate."""
     options = {**group, "lr": group.get("initial_lr", group["lr"])}
     return {name: str(value) for name, value in options.items() if name not in ("params", "initial_lr")}
-
-
-def _mix(seed: int, step: int) -> int:
-    """A dropout seed of 31 bits for one step."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0]) & 0x7FFFFFFF

@@ -7,7 +7,7 @@
       lock.json       digests of data, module and result; versions; seed: what has to be equal to get the same weights again
       metrics.jsonl   one line for each optimizer step
       best/  last/    module folders; last/ also holds the state that --resume needs
-      report/         metrics.json, confusion.svg
+      report/         metrics.json, and confusion.svg of tasks that have classes
 """
 
 import platform
@@ -21,18 +21,18 @@ import torch
 
 from nlphub import __version__
 from nlphub.checkpoints.native import weights_digest
-from nlphub.data.examples import Examples, check_for_training
+from nlphub.data.examples import Examples
 from nlphub.data.read import load_splits
-from nlphub.evaluation.metrics import ClassificationMetrics
+from nlphub.evaluation.metrics import ClassificationMetrics, Metrics
 from nlphub.evaluation.report import confusion_svg
 from nlphub.export.onnx import require_exportable
 from nlphub.files import publish_json, publish_text
 from nlphub.module import Module
 from nlphub.recipe import Recipe, load_recipe
-from nlphub.runtime.predictions import Prediction
 from nlphub.runtime.predictor import Predictor
+from nlphub.tasks import outputs_of, trainable
 from nlphub.training import run_folder
-from nlphub.training.loop import class_weights
+from nlphub.training.loop import check_weights
 from nlphub.training.trainer import Report, Trainer
 
 
@@ -52,16 +52,16 @@ class Run:
 
     folder: Path
     report: Report
-    metrics: ClassificationMetrics | None
+    metrics: Metrics | None
     judged_on: str | None
     weights_digest: str
     artefact: Path | None
-    predictions: Mapping[str, Prediction]
+    predictions: Mapping[str, Any]
 
     @property
-    def picture(self) -> Path:
-        """The confusion matrix."""
-        return self.folder / "report" / "confusion.svg"
+    def picture(self) -> Path | None:
+        """The confusion matrix, of tasks that have one."""
+        return self.folder / "report" / "confusion.svg" if isinstance(self.metrics, ClassificationMetrics) else None
 
 
 def finetune(recipe: Recipe | str | Path, *, overwrite: bool = False, resume: bool = False, progress: bool = True) -> Run:
@@ -78,9 +78,9 @@ def finetune(recipe: Recipe | str | Path, *, overwrite: bool = False, resume: bo
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     splits = load_splits(recipe.data, seed=recipe.train.seed)
-    check_for_training(splits["train"], splits.get("dev"), test=splits.get("test"))
-    train = splits["train"]
-    class_weights(recipe.train.class_weights, train.labels, train.label_names)  # only to refuse labels that do not exist
+    task = trainable(recipe.task)
+    task.check(splits["train"], splits.get("dev"), test=splits.get("test"))
+    check_weights(recipe.train.class_weights, outputs_of(task.name, task.label_names(splits["train"])))
     folder = Path(recipe.run.folder).expanduser().absolute()
     if recipe.export.folder is not None:
         require_exportable(Path(recipe.export.folder).expanduser(), task=recipe.task)
@@ -95,7 +95,7 @@ def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], folder: Path, *, 
         directory=recipe.module.directory,
         version=recipe.module.version,
         task=recipe.task,
-        labels=splits["train"].label_names,
+        labels=trainable(recipe.task).label_names(splits["train"]),
         max_length=recipe.data.max_length,
         seed=recipe.train.seed,
         import_code=False,
@@ -140,9 +140,10 @@ def _lock(recipe: Recipe, splits: Mapping[str, Examples], module: Module) -> dic
     }
 
 
-def _write_report(folder: Path, metrics: ClassificationMetrics, judged_on: str | None) -> None:
+def _write_report(folder: Path, metrics: Metrics, judged_on: str | None) -> None:
     publish_json(folder / "metrics.json", {"judged_on": judged_on, **metrics.as_dict()})
-    publish_text(folder / "confusion.svg", confusion_svg(metrics))
+    if isinstance(metrics, ClassificationMetrics):
+        publish_text(folder / "confusion.svg", confusion_svg(metrics))
 
 
 def _export(module: Module, recipe: Recipe) -> Path | None:
@@ -153,7 +154,7 @@ def _export(module: Module, recipe: Recipe) -> Path | None:
     return folder
 
 
-def _first_answers(artefact: Path | None, recipe: Recipe) -> dict[str, Prediction]:
+def _first_answers(artefact: Path | None, recipe: Recipe) -> dict[str, Any]:
     if artefact is None or not recipe.examples:
         return {}
     texts = list(recipe.examples)

@@ -1,7 +1,6 @@
 """The Trainer: consumes the facts of the training loop (log, checkpoints, progress bar) and hands back the best weights."""
 
 import logging
-import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,13 +10,13 @@ from typing import Any
 
 import torch
 
-from nlphub.data.examples import Examples, check_for_training
-from nlphub.errors import DataError, InputError
-from nlphub.evaluation.metrics import ClassificationMetrics, classification_report
-from nlphub.labels import named
+from nlphub.data.examples import Examples
+from nlphub.errors import InputError
+from nlphub.labels import named, score_name
 from nlphub.module import Module
 from nlphub.recipe import TrainSettings
-from nlphub.runtime.predictions import Prediction
+from nlphub.tasks import task_of, trainable
+from nlphub.training.bar import with_bar
 from nlphub.training.keepers import Keeper, MemoryKeeper, RunKeeper
 from nlphub.training.loop import Loop, Step
 from nlphub.training.optim import join, parameter_groups
@@ -31,13 +30,14 @@ class Report:
     """What a training came to.
 
     Attributes:
-        metrics: scores of the kept weights on the dev set, or ``None`` without one.
+        metrics: scores of the kept weights on the dev set, or ``None`` without one: of :mod:`nlphub.evaluation.metrics` for seq-cls, of
+            :mod:`nlphub.evaluation.spans` for token-cls.
         steps: number of the last optimizer step; 0 when a resumed run had nothing left to do.
         seconds: duration of this call.
         examples_per_second: training examples seen by this call, per second.
     """
 
-    metrics: ClassificationMetrics | None
+    metrics: Any
     steps: int
     seconds: float
     examples_per_second: float
@@ -47,7 +47,8 @@ class Trainer:
     """Fine-tunes a module.
 
     Args:
-        module: the module; one without a head gets its head from the labels of the first data it sees.
+        module: the module; one without a head gets its head from the first data it sees: seq-cls for labelled texts and pairs,
+            token-cls for texts with spans.
         optimizer: a ``torch.optim`` optimizer over ``module.parameters()``. Its rates then stay as they are, unless ``settings`` ask
             for a schedule. Without one: AdamW with decay groups from ``settings``.
         settings: epochs, batch size, rates, ... (:class:`nlphub.recipe.TrainSettings`).
@@ -97,7 +98,8 @@ class Trainer:
         """Train, keep the best weights on ``eval_dataset`` (the last ones without it), and put them into the module.
 
         Args:
-            train_dataset: :class:`~nlphub.Examples`, or a list of ``(text, label)`` pairs, dictionaries or :class:`~nlphub.Example`.
+            train_dataset: :class:`~nlphub.Examples`, or a list of ``(text, label)`` tuples, of dictionaries with text, label and perhaps
+                pair, or text and spans, or of :class:`~nlphub.Example`.
             epochs: overrides the settings for this call.
             batch_size: overrides the settings for this call.
             eval_dataset: the dev set.
@@ -107,16 +109,17 @@ class Trainer:
                 training in that folder is replaced.
 
         Raises:
-            InputError: ``epochs`` or ``batch_size`` are no positive whole numbers, or ``checkpoint_dir`` holds something else.
+            InputError: ``epochs`` or ``batch_size`` are no positive whole numbers, ``metric`` is no score of the task, or
+                ``checkpoint_dir`` holds something else.
             TrainingError: loss or gradients are not finite.
-            DataError: empty texts, missing labels, labels that training never saw, one class only; all at once.
+            DataError: empty texts, missing labels or spans, labels that training never saw, one class only; all at once.
             StoreError, WeightsError: ``resume`` without a fitting checkpoint.
         """
         _warn_ignored(num_workers=num_workers, log_interval=log_interval, save_interval=save_interval)
         settings = _changed(self.settings, epochs=epochs, batch_size=batch_size)
         train, dev = self._examples(train_dataset), self._examples(eval_dataset) if eval_dataset is not None else None
         started, seen, last = time.perf_counter(), 0, None
-        for last in _with_bar(self._steps(settings, train, dev, resume=resume), shown=self.progress):
+        for last in with_bar(self._steps(settings, train, dev, resume=resume), _describe, shown=self.progress):
             self.keeper.log(last.as_dict())
             seen += last.examples
             if last.improved:
@@ -131,10 +134,10 @@ class Trainer:
         yield from self._steps(self.settings, train, dev, resume=resume)
 
     def _steps(self, settings: TrainSettings, train: Examples, dev: Examples | None, *, resume: bool) -> Iterator[Step]:
-        check_for_training(train, dev, labels=self.module.labels or None)
-        if train.pairs is not None:
-            raise DataError("seq-cls takes one text for each example, and these have two (data.pair); this version cannot train on pairs")
-        self._fit_head(train)
+        task = trainable(self.module.task or task_of(train))
+        score_name(settings.metric, task.name)
+        task.check(train, dev, labels=self.module.labels or None)
+        self._fit_head(task.name, task.label_names(train))
         loop = Loop(self.module, self._optimizer(), settings, train, dev)
         progress = self._begin(loop.fingerprint, resume=resume)
         for number, batch in loop.batches(after=progress.step):
@@ -148,13 +151,18 @@ class Trainer:
             progress = fact.progress
             yield fact
 
-    def evaluate(self, eval_dataset: Any) -> ClassificationMetrics:
-        """Scores of the module as it is now on labelled data."""
-        examples = self._examples(eval_dataset)
-        predictions = self.module.predict(examples.texts, top_k=1)
-        return classification_report(examples.labels, [answer.top[0][0] for answer in predictions], self.module.labels)
+    def evaluate(self, eval_dataset: Any) -> Any:
+        """Scores of the module as it is now on labelled data: :class:`~nlphub.evaluation.metrics.ClassificationMetrics` of seq-cls,
+        :class:`~nlphub.evaluation.spans.SpanMetrics` of token-cls.
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        Raises:
+            DataError: labels or spans are missing, or are none of the module's.
+        """
+        task, examples = trainable(self.module.task_head.task), self._examples(eval_dataset)
+        task.check_judged(examples, self.module.labels)
+        return task.judge(examples, self.module.predict(task.questions(examples), top_k=1), self.module.labels)
+
+    def predict(self, texts: Sequence[Any]) -> list[Any]:
         """The same as ``module.predict``."""
         return self.module.predict(texts)
 
@@ -166,9 +174,9 @@ class Trainer:
         names = named(examples.labels, self.module.labels)
         return Examples([replace(example, label=name) for example, name in zip(examples, names, strict=True)], source=examples.source)
 
-    def _fit_head(self, train: Examples) -> None:
+    def _fit_head(self, task: str, labels: Sequence[str]) -> None:
         if self.module.head is None:
-            self.module.add_head("seq-cls", train.label_names)
+            self.module.add_head(task, labels)
         if self.optimizer is not None:
             join(self.optimizer, self.module.parameters())
 
@@ -196,7 +204,7 @@ class Trainer:
         if dev is None:
             return replace(fact, improved=True, progress=replace(fact.progress, best_step=fact.step))
         metrics, before = self.evaluate(dev), fact.progress
-        score = float(getattr(metrics, self.settings.metric))
+        score = metrics.score(score_name(self.settings.metric, str(self.module.task)))
         improved = before.best_score is None or score > before.best_score
         best = {"best_score": score, "best_step": fact.step, "stale": 0} if improved else {"stale": before.stale + 1}
         return replace(fact, evaluation=metrics, improved=improved, progress=replace(before, **best))
@@ -226,18 +234,8 @@ def _warn_ignored(**given: int | None) -> None:
         warnings.warn(f"{', '.join(names)}: accepted for PaddleHub's sake and ignored", DeprecationWarning, stacklevel=3)
 
 
-def _with_bar(steps: Iterator[Step], *, shown: bool) -> Iterator[Step]:
-    """Pass the facts on, drawing them as a progress bar when standard error is a terminal."""
-    if not (shown and sys.stderr.isatty()):
-        yield from steps
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True)) as bar:
-        task, score = bar.add_task("training", total=None), ""
-        for fact in steps:
-            if fact.evaluation is not None:
-                score = f"  dev macro-F1 {fact.evaluation.macro_f1:.3f}"
-            bar.update(task, total=fact.total, completed=fact.step, description=f"epoch {fact.epoch:.1f}  loss {fact.loss:.3f}{score}")
-            yield fact
+def _describe(fact: Step) -> tuple[float, float, str]:
+    """What the progress bar shows."""
+    scores = list(fact.evaluation.headlines.items())[:2] if fact.evaluation is not None else []
+    text = "".join(f"  dev {name} {value:.3f}" for name, value in scores)
+    return fact.step, fact.total, f"epoch {fact.epoch:.1f}  loss {fact.loss:.3f}{text}"

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from nlphub.data.examples import Example, Examples, Splits, check_for_training, check_labels_known
+from nlphub.data.checks import check_for_training, check_labels_known
+from nlphub.data.examples import Example, Examples, Splits
 from nlphub.errors import DataError
 
 GOOD = Examples.of([("我要退货", "退货"), ("退了吧", "退货"), ("到哪了", "查物流"), ("快递呢", "查物流")])
@@ -126,6 +127,7 @@ def test_everything_wrong_is_reported_at_once() -> None:
         "t.csv, line 5: the label is missing",
         "d.csv, line 4: the second text is empty",
         "test (e.csv) holds no examples",
+        "6 of 7 examples have no second text and the others have one, the first of them t.csv, line 2",
         "d.csv, line 2: label 'X' never occurs in train (2 examples). Did you mean 'x'?",
         "d.csv, line 4: label 'y' never occurs in train (1 example).",
     )

@@ -309,7 +309,7 @@ def test_a_missing_reader_is_said_with_the_command_that_installs_it(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("data.txt", "nlphub reads .csv"), ("data.xls", "Save it as .xlsx"), ("data", "nlphub reads .csv")]
+    ("name", "hint"), [("data.txt", "nlphub reads .conll, .csv"), ("data.xls", "Save it as .xlsx"), ("data", "nlphub reads .conll, .csv")]
 )
 def test_an_unknown_suffix_is_refused(tmp_path: Path, name: str, hint: str) -> None:
     with pytest.raises(DataError, match=hint):

@@ -167,7 +167,7 @@ def test_an_older_artefact_is_replaced(parts, tmp_path):
 def test_what_has_no_export_is_refused_at_once(parts, tmp_path):
     with pytest.raises(ExportError, match="'mlm' has no export yet"):
         export_artefact(tmp_path / "out", **{**parts, "head": MaskedLMHead(24, 8192)})
-    with pytest.raises(ExportError, match="4 logits, and there are 2 labels"):
+    with pytest.raises(ExportError, match="4 logits, and its 2 labels need 2"):
         export_artefact(tmp_path / "out", **{**parts, "labels": ("a", "b")})
 
 

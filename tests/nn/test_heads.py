@@ -2,14 +2,17 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from nlphub.kernels import Noise
 from nlphub.nn.encoder import Encoder, EncoderConfig
-from nlphub.nn.heads import MaskedLMHead, SequenceHead
+from nlphub.nn.heads import MaskedLMHead, SequenceHead, TokenHead
+from nlphub.nn.inference import head_logits
 from nlphub.nn.initialise import initialise
+from nlphub.text.encoding import Encoded
 
 CONFIG = EncoderConfig(vocab=50, layers=1, width=24, heads=3, inner=40, positions=64)
 
@@ -49,6 +52,41 @@ def test_noise_drops_pooled_values_and_needs_the_batch(batch):
     assert torch.equal(noisy, head(hidden, packed, noise=Noise(1)))
     with pytest.raises(TypeError, match="needs the packed batch"):
         head(hidden, noise=Noise(1))
+
+
+def test_a_token_head_answers_for_every_row_and_drops_hidden_values_by_place(batch):
+    packed, head = batch([3, 4, 5]), TokenHead(24, 7, dropout=0.5)
+    initialise(head, 1)
+    hidden = torch.randn(12, 24, generator=torch.Generator().manual_seed(0))
+    assert head(hidden).shape == (12, 7)
+    noisy = head(hidden, packed, noise=Noise(1))
+    assert not torch.allclose(noisy, head(hidden))
+    alone = head(hidden[3:7], batch([3, 4, 5], rows=[1]), noise=Noise(1))
+    torch.testing.assert_close(noisy[3:7], alone)  # masks follow example and position, not the place in a batch
+    with pytest.raises(TypeError, match="needs the packed batch"):
+        head(hidden, noise=Noise(1))
+
+
+def test_rows_without_a_target_have_no_loss():
+    logits, head = torch.randn(3, 4), TokenHead(24, 4)
+    losses = head.loss(logits, torch.tensor([1, -100, 2]), class_weights=torch.ones(4), label_smoothing=0.1)
+    assert losses[1] == 0
+    assert (losses[[0, 2]] > 0).all()
+
+
+def test_logits_of_wanted_tokens_are_those_of_all_tokens_at_their_places():
+    generator, lengths = np.random.default_rng(0), np.array([3, 9, 1, 5])
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    none = np.zeros((18, 2), np.int64)
+    encoded = Encoded(generator.integers(0, 50, 18), np.zeros(18, np.int64), none, starts, np.zeros(4, np.bool_))
+    encoder, head = Encoder(CONFIG), TokenHead(24, 7)
+    initialise(encoder, 1)
+    initialise(head, 2)
+    wanted = generator.random(18) < 0.4
+    everything = head_logits(encoder, head, encoded)
+    assert everything.shape == (18, 7)
+    np.testing.assert_allclose(head_logits(encoder, head, encoded, wanted), everything[wanted], atol=1e-6)
+    assert head_logits(encoder, head, encoded, np.zeros(18, np.bool_)).shape == (0, 7)
 
 
 def test_the_masked_lm_decoder_is_the_word_embedding(batch):

@@ -28,6 +28,19 @@ class Prediction:
     accepted: bool
     top: tuple[tuple[str, float], ...]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; scores with six decimals."""
+        return {
+            "label": self.label,
+            "score": round(self.score, 6),
+            "accepted": self.accepted,
+            "top": [{"label": label, "score": round(score, 6)} for label, score in self.top],
+        }
+
+    def cells(self) -> tuple[str, str]:
+        """For a table for people: the answer, and how probable it is."""
+        return self.label or "(rejected)", f"{self.score:.3f}"
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:

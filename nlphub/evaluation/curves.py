@@ -1,0 +1,45 @@
+"""Training curves as a picture."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nlphub.errors import require
+
+_POINTS = 200  # of a curve: longer trainings are averaged down to these
+
+
+def training_curves(facts: Sequence[Mapping[str, Any]]) -> str:
+    """SVG with masked accuracy and loss over tokens read; equal facts give equal bytes.
+
+    Args:
+        facts: lines of a pretraining's ``metrics.jsonl``; ``held_out`` is drawn where there is one.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require("matplotlib", extra="train", purpose="drawing training curves")
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": "nlphub", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure = Figure(figsize=(8, 3.2), layout="constrained")
+        for axes, name, title in zip(figure.subplots(1, 2), ("accuracy", "loss"), ("masked accuracy", "loss (nats)"), strict=True):
+            x, y = _smooth([fact["tokens"] / 1e6 for fact in facts], [fact[name] for fact in facts])
+            axes.plot(x, y, color="#9ab", label="training batches")
+            judged = [fact for fact in facts if fact.get("held_out")]
+            key = "mean_loss" if name == "loss" else name
+            axes.plot([f["tokens"] / 1e6 for f in judged], [f["held_out"][key] for f in judged], "o-", color="#c33", label="held-out text")
+            axes.set(title=title, xlabel="million tokens")
+            axes.grid(alpha=0.3)
+            axes.legend()
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
+
+
+def _smooth(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Means of neighbouring points, so that there are at most ``_POINTS``."""
+    size = -(-len(x) // _POINTS) or 1
+    starts = range(0, len(x), size)
+    return [sum(x[i : i + size]) / len(x[i : i + size]) for i in starts], [sum(y[i : i + size]) / len(y[i : i + size]) for i in starts]

@@ -1,0 +1,70 @@
+"""A network over any number of texts: packed batches of bounded size, results in the caller's order.
+
+Notation: ``b`` sequences, ``t`` tokens of all of them, ``d`` width, ``n`` outputs of a head.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nlphub.data.batching import Packed, pack, token_batches, token_rows
+from nlphub.nn.encoder import Encoder, to_tensors
+from nlphub.nn.heads import Head
+from nlphub.text.encoding import Encoded, Ints
+
+_BATCH_TOKENS = 8192  # tokens of one inference batch: bounds memory and still fills the cores
+
+Floats = NDArray[np.float32]
+
+
+def head_logits(encoder: Encoder, head: Head, encoded: Encoded, wanted: NDArray[np.bool_] | None = None) -> Floats:
+    """What a head says of a batch, without dropout.
+
+    Args:
+        wanted: ``(t,)`` the tokens that a head over all rows is asked about; default is all of them.
+
+    Returns:
+        ``(b, n)`` float32 of a head on [CLS] rows; ``(t, n)``, or one row for each wanted token, of a head on all rows.
+    """
+    asked = np.ones(len(encoded.ids), np.bool_) if wanted is None else wanted
+    place = np.cumsum(asked) - 1
+    out = np.zeros((len(encoded) if head.rows == "cls" else int(asked.sum()), head.labels), np.float32)
+    for rows, packed in _batches(encoder, encoded):
+        hidden = encoder(packed, rows=head.rows)
+        if head.rows == "cls":
+            out[rows] = _numpy(head(hidden, packed))
+            continue
+        tokens = token_rows(encoded, rows)
+        chosen = np.flatnonzero(asked[tokens])
+        if len(chosen):
+            picked = hidden if wanted is None else hidden[torch.from_numpy(chosen).to(hidden.device)]
+            out[place[tokens[chosen]]] = _numpy(head(picked))
+    return out
+
+
+def sentence_vectors(encoder: Encoder, encoded: Encoded, *, pooling: str) -> Floats:
+    """``(b, d)`` float32.
+
+    Args:
+        pooling: ``"mean"`` of all tokens' hidden rows, or the ``"cls"`` row.
+    """
+    out = np.zeros((len(encoded), encoder.config.width), np.float32)
+    for rows, packed in _batches(encoder, encoded):
+        hidden = encoder(packed, rows="all" if pooling == "mean" else "cls")
+        mean = pooling == "mean"
+        out[rows] = _numpy(torch.segment_reduce(hidden, "mean", lengths=packed.lengths.to(hidden.device)) if mean else hidden)
+    return out
+
+
+def _batches(encoder: Encoder, encoded: Encoded) -> Iterator[tuple[Ints, Packed[Tensor]]]:
+    device = next(encoder.parameters()).device
+    with torch.inference_mode():
+        for rows in token_batches(encoded.lengths, max_tokens=_BATCH_TOKENS):
+            yield rows, to_tensors(pack(encoded, rows), device)
+
+
+def _numpy(values: Tensor) -> Floats:
+    return np.asarray(values.float().cpu().numpy())

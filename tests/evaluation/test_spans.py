@@ -1,0 +1,72 @@
+"""Scores of spans: equal to seqeval in its strict IOB2 mode."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from nlphub.data.spans import Span
+from nlphub.errors import InputError
+from nlphub.evaluation.spans import span_report
+
+TAGS = ("O", "B-a", "I-a", "B-b", "I-b", "B-c", "I-c")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.sampled_from(TAGS), st.sampled_from(TAGS)), min_size=1, max_size=12), min_size=1, max_size=6))
+def test_scores_are_seqevals_strict_ones(rows: list[list[tuple[str, str]]]) -> None:
+    from seqeval.metrics.v1 import precision_recall_fscore_support
+    from seqeval.scheme import IOB2
+
+    truth, found = ([_in_order([pair[side] for pair in row]) for row in rows] for side in (0, 1))
+    assume(any("B" in "".join(tags) for tags in (*truth, *found)))  # without any span seqeval has no rows
+    ours = span_report([_spans(tags) for tags in truth], [_spans(tags) for tags in found], ("a", "b", "c"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # seqeval warns of what it divides by
+        options = {"mode": "strict", "scheme": IOB2, "zero_division": 0}
+        *micro, _ = precision_recall_fscore_support(truth, found, average="micro", **options)
+        each = precision_recall_fscore_support(truth, found, average=None, **options)
+    np.testing.assert_allclose([ours.precision, ours.recall, ours.f1], micro)
+    seen = [row for row in ours.per_label if any(f"-{row.label}" in tag for tags in (*truth, *found) for tag in tags)]
+    np.testing.assert_allclose([[row.precision, row.recall, row.f1, row.support] for row in seen], np.array(each).T.reshape(len(seen), 4))
+    assert ours.macro_f1 == pytest.approx(np.mean([row.f1 for row in seen]) if seen else 0.0)
+
+
+def test_place_and_label_both_have_to_be_right() -> None:
+    truth = [[Span(0, 2, "a"), Span(3, 5, "b")], [Span(0, 1, "a")]]
+    report = span_report(truth, [[Span(0, 2, "a"), Span(3, 4, "b")], [Span(0, 1, "b")]], ("a", "b"))
+    assert (report.precision, report.recall, report.f1, report.support) == (1 / 3, 1 / 3, 1 / 3, 3)
+    assert report.score("span_f1") == report.f1
+    assert report.as_dict()["per_label"]["a"] == {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 2}
+    assert report.table().splitlines()[-2].split()[:3] == ["micro", "avg", "0.3333"]
+
+
+def test_what_cannot_be_scored_is_refused() -> None:
+    for truth, found in (([], []), ([[]], [])):
+        with pytest.raises(InputError, match="cannot be scored"):
+            span_report(truth, found, ("a",))
+    with pytest.raises(InputError, match="'z' is not one"):
+        span_report([[Span(0, 1, "z")]], [[]], ("a",))
+
+
+def _in_order(tags: list[str]) -> list[str]:
+    """The same tags with those I-x left out that continue nothing, which strict IOB2 does not see."""
+    kept: list[str] = []
+    for tag in tags:
+        goes_on = bool(kept) and kept[-1] in (f"B-{tag[2:]}", f"I-{tag[2:]}")
+        kept.append("O" if tag.startswith("I-") and not goes_on else tag)
+    return kept
+
+
+def _spans(tags: list[str]) -> list[Span]:
+    """The slow, obvious way."""
+    spans = []
+    for start, tag in enumerate(tags):
+        if tag.startswith("B-"):
+            end = start + 1
+            while end < len(tags) and tags[end] == f"I-{tag[2:]}":
+                end += 1
+            spans.append(Span(start, end, tag[2:]))
+    return spans
