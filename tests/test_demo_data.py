@@ -1,8 +1,10 @@
-"""The demo data keep what their README promises: size, no duplicates, no leaks, nobody's numbers."""
+"""Data written for this repository keep what is promised: size, no duplicates, no leaks, nobody's numbers."""
 
+import csv
 import re
 import unicodedata
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,3 +90,32 @@ def test_utterances_are_what_people_type_into_a_chat_window(data: dict[str, Exam
     assert np.median(lengths) <= 20
     texts = [text for examples in data.values() for text in examples.texts]
     assert all(text == text.strip() and text.isprintable() for text in texts)
+
+
+@pytest.fixture(scope="module")
+def cloze() -> list[dict[str, str]]:
+    with (Path(__file__).parent.parent / "benchmarks" / "data" / "cloze.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_cloze_items_have_one_mask_and_one_character_each(cloze: list[dict[str, str]]) -> None:
+    assert (cloze[0]["text"], cloze[0]["answer"]) == ("今天天[MASK]真好", "气")
+    assert Counter(item["kind"] for item in cloze) == {"everyday": 60, "service": 60, "idiom": 40, "grammar": 40}
+    for item in cloze:
+        assert item["text"].count("[MASK]") == len(item["answer"]) == 1, item
+        assert item["text"] == item["text"].strip(), item
+    lengths = [len(item["text"].replace("[MASK]", item["answer"])) for item in cloze]
+    assert max(lengths) <= 30
+    assert [cloze[place]["answer"] for place, length in enumerate(lengths) if length < 8] == ["气"], "only the first one is shorter"
+
+
+def test_no_cloze_item_is_nearly_another_one(cloze: list[dict[str, str]]) -> None:
+    texts = [item["text"].replace("[MASK]", item["answer"]) for item in cloze]
+    assert [(a, b) for a, b in near_duplicates(texts, texts) if a != b] == []
+    assert len(set(map(normal, texts))) == len(texts)
+    assert max(Counter(item["answer"] for item in cloze).values()) <= 3, "no answer wins by being frequent"
+
+
+def test_answers_of_cloze_items_are_in_the_vocabulary(cloze: list[dict[str, str]]) -> None:
+    vocabulary = set((Path(__file__).parent.parent / "tokenizers" / "zh_char" / "vocab.txt").read_text("utf-8").split("\n"))
+    assert {item["answer"] for item in cloze} <= vocabulary

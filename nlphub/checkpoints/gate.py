@@ -3,6 +3,7 @@
 A safetensors file is 8 bytes of header length, a JSON header ``{name: {dtype, shape, data_offsets}}`` and the data, little-endian. Only of
 a file that holds exactly the expected tensors, without gaps, overlaps or anything behind them, is the data read: into tensors whose sizes
 the network has asked for, whatever the file says of others. (The safetensors library would read all of it; a test compares with it.)
+Files in a compact form (:mod:`nlphub.checkpoints.compact`) pass the same way and are expanded behind it.
 """
 
 import io
@@ -10,51 +11,90 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nlphub.checkpoints.compact import Shape, Stored, dtypes, expand, form_of, layout
 from nlphub.errors import WeightsError, brief
 
 _MAX_HEADER = 1 << 20  # bytes; the header of a 24-layer encoder has about 40,000
 _MAX_TENSORS = 4096
-_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}  # that weights may have
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I8": torch.int8, "I64": torch.int64}
 _SHOWN = 8  # names listed in a message
 
 _BAIDU_SHAPE = (50006, 1024)  # the word embedding of Baidu's ernie-tiny
 _PADDLE = re.compile(r"(^|\.)(self_attn\.q_proj|layers\.\d+\.linear1|layer_norm)\.|^(word_embedding|encoder_layer_\d+_)")
 _HUGGING_FACE = re.compile(r"(^|\.)(embeddings\.word_embeddings|encoder\.layer\.\d+)\.")
+Header = dict[str, dict[str, Any]]
 
-Shape = tuple[int, ...]
 
-
-def read_tensors(path: Path, expected: Mapping[str, Shape], *, ignore: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """The tensors ``expected`` of a safetensors file.
+def read_tensors(
+    path: Path, expected: Mapping[str, Shape], *, ignore: tuple[str, ...] = (), strict: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """The tensors ``expected`` of a safetensors file; float32 when it is in a compact form, else as they are stored.
 
     Args:
         expected: name -> shape of every tensor that has to be there.
         ignore: beginnings of the names of further tensors that may be there; they are not returned.
+        strict: beginnings within those of ``ignore`` that are not ignored.
 
     Raises:
         WeightsError: the file is damaged or is another model's; the message names missing, extra and misshapen tensors.
     """
     with path.open("rb") as stream:  # opened once: what was judged is what is loaded
-        header, start = _read_header(stream, path)
-        shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
-        _check_names(path, {name: shape for name, shape in shapes.items() if name in expected or not name.startswith(ignore)}, expected)
-        end = start + _check_data(path, header)
-        if os.fstat(stream.fileno()).st_size != end:
-            raise WeightsError(f"{path} must end after {end:,} bytes by its header, and does not: it was cut off or appended to")
-        tensors = {name: _read_tensor(stream, start, header[name], path) for name in expected}
-    if wild := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise WeightsError(f"{path} holds values that are not finite in {_listed(wild)}. Train or fetch these weights again.")
+        header, start, form = _read_header(stream, path)
+        wanted = layout(expected, form)
+        ignored = {name for name in header.keys() - wanted.keys() if name.startswith(ignore) and not (strict and name.startswith(strict))}
+        _check_names(path, {name: entry for name, entry in header.items() if name not in ignored}, wanted)
+        _check_data(stream, path, header, start)
+        stored = {name: _read_tensor(stream, start, header[name], path) for name in wanted}
+    try:
+        tensors = expand(stored, expected, form)
+    except ValueError as wrong:
+        raise WeightsError(f"{path} is damaged: {wrong}. Fetch or make these weights again.") from wrong
+    _check_finite(path, tensors)
     return tensors
 
 
-def _read_header(stream: io.BufferedReader, path: Path) -> tuple[dict[str, dict[str, Any]], int]:
+def read_foreign(path: Path, *, skip: re.Pattern[str]) -> dict[str, Tensor]:
+    """All tensors of another library's safetensors file, as they are stored: never more bytes than the file has.
+
+    Args:
+        skip: names of buffers that are not read; they alone may be whole numbers.
+
+    Raises:
+        WeightsError: the file is damaged or in a form of ours.
+    """
+    with path.open("rb") as stream:
+        header, start, form = _read_header(stream, path, buffers=skip)
+        if form is not None:
+            raise WeightsError(f"{path} holds weights of nlphub in the form {form}, not another library's: open it with hub.Module")
+        _check_data(stream, path, header, start)
+        tensors = {name: _read_tensor(stream, start, header[name], path) for name in header if not skip.search(name)}
+    _check_finite(path, tensors)
+    return tensors
+
+
+def check_shapes(path: Path, found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> None:
+    """Compare names and shapes of tensors that were converted.
+
+    Raises:
+        WeightsError: they differ; the message names missing, extra and misshapen tensors.
+    """
+    _check_names(path, {name: {"shape": shape} for name, shape in found.items()}, layout(expected, None))
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    if wild := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise WeightsError(f"{path} holds values that are not finite in {_listed(wild)}. Train or fetch these weights again.")
+
+
+def _read_header(stream: io.BufferedReader, path: Path, *, buffers: re.Pattern[str] | None = None) -> tuple[Header, int, str | None]:
+    """Descriptions of all tensors, where the data start, and the form in which they are stored. ``buffers`` may be whole numbers."""
     length = int.from_bytes(stream.read(8), "little")
     if not 2 <= length <= _MAX_HEADER:
         raise WeightsError(f"{path} is no safetensors file: it announces a header of {length:,} bytes (at most {_MAX_HEADER:,} are read)")
@@ -68,32 +108,40 @@ def _read_header(stream: io.BufferedReader, path: Path) -> tuple[dict[str, dict[
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise WeightsError(f"{path} gives its texts about the file wrongly: __metadata__ is {brief(metadata)}")
-    if wrong := [name for name, entry in header.items() if not _is_entry(entry)]:
-        raise WeightsError(f"{path} describes tensors wrongly: {_listed(wrong)} (dtypes are {', '.join(sorted(_DTYPES))})")
-    return header, 8 + length
+    try:
+        form = form_of(metadata)
+    except ValueError as unknown:
+        raise WeightsError(f"{path} cannot be read: {unknown}") from unknown
+    allowed = [name for name, dtype in _DTYPES.items() if dtype in dtypes(form)]
+    whole = [*allowed, "I64"]
+    if wrong := [name for name, entry in header.items() if not _is_entry(entry, whole if buffers and buffers.search(name) else allowed)]:
+        raise WeightsError(f"{path} describes tensors wrongly: {_listed(wrong)} (dtypes are {', '.join(sorted(allowed))})")
+    return header, 8 + length, form
 
 
-def _check_names(path: Path, found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> None:
+def _check_names(path: Path, header: Header, expected: Stored) -> None:
+    found: dict[str, Shape] = {name: tuple(entry["shape"]) for name, entry in header.items()}
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    differing = [
-        f"{name} {found[name]} instead of {expected[name]}" for name in sorted(expected) if name in found and found[name] != expected[name]
-    ]
-    if not (missing or extra or differing):
+    both = [(name, *expected[name]) for name in sorted(expected) if name in found]
+    differing = [f"{name} {found[name]} instead of {shape}" for name, shape, _ in both if found[name] != shape]
+    others = [f"{name} {header[name]['dtype']}" for name, _, dtype in both if dtype and _DTYPES[header[name]["dtype"]] != dtype]
+    if not (missing or extra or differing or others):
         return
-    kinds = (("missing", missing), ("not expected", extra), ("of another shape", differing))
+    kinds = (("missing", missing), ("not expected", extra), ("of another shape", differing), ("of another dtype than its form's", others))
     lines = [f"  - {kind}: {_listed(names)}" for kind, names in kinds if names]
     raise WeightsError("\n".join([f"{path} does not fit this network:", *lines, *_origin(found)]))
 
 
-def _check_data(path: Path, header: Mapping[str, dict[str, Any]]) -> int:
-    """Bytes of all tensors, which have to lie one behind the other from 0 on."""
+def _check_data(stream: io.BufferedReader, path: Path, header: Header, start: int) -> None:
+    """All tensors have to lie one behind the other from ``start`` to the end of the file."""
     end = 0
     for name, entry in sorted(header.items(), key=lambda item: (item[1]["data_offsets"], item[0])):
         begin, stop = entry["data_offsets"]
         if begin != end or stop - begin != math.prod(entry["shape"]) * _DTYPES[entry["dtype"]].itemsize:
             raise WeightsError(f"{path} is damaged: the bytes {begin} to {stop} of {name[:80]!r} overlap, leave a gap or have another size")
         end = stop
-    return end
+    if os.fstat(stream.fileno()).st_size != start + end:
+        raise WeightsError(f"{path} must end after {start + end:,} bytes by its header, and does not: it was cut off or appended to")
 
 
 def _read_tensor(stream: io.BufferedReader, start: int, entry: Mapping[str, Any], path: Path) -> Tensor:
@@ -126,13 +174,13 @@ def baidu_hint() -> str:
     )
 
 
-def _is_entry(entry: Any) -> bool:
+def _is_entry(entry: Any, allowed: Collection[str]) -> bool:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         return False
     shape, offsets = entry["shape"], entry["data_offsets"]
     return (
         isinstance(entry["dtype"], str)
-        and entry["dtype"] in _DTYPES
+        and entry["dtype"] in allowed
         and _are_sizes(shape)
         and len(shape) <= 4
         and _are_sizes(offsets)

@@ -1,20 +1,33 @@
 """Weights of Hugging Face's ``BertModel`` and ``ErnieModel`` families to ours and back, without loss.
 
 Only names and layouts change: three projections become one ``qkv``. With ``prefix="bert"`` ERNIE's constant task type is folded into the
-token types, so that any ``transformers`` opens the result as a plain BERT.
+token types, so that any ``transformers`` opens the result as a plain BERT. Whole folders are read and written by :func:`load_folder` and
+:func:`save_folder`::
+
+    module = hub.Module(name="ernie_tiny", task="mlm")
+    huggingface.save_folder(folder, encoder=module.encoder, head=module.head, tokenizer=module.tokenizer)
+    transformers.BertForMaskedLM.from_pretrained(folder), transformers.AutoTokenizer.from_pretrained(folder)
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
+from nlphub import __version__
+from nlphub.checkpoints import huggingface_tokenizer, native
+from nlphub.checkpoints.gate import check_shapes, read_foreign
 from nlphub.errors import InputError, WeightsError
+from nlphub.files import publish, publish_folder, publish_json
 from nlphub.nn.config import EncoderConfig
 from nlphub.nn.encoder import Encoder
 from nlphub.nn.heads import Head
+from nlphub.text.characters import CharacterTokenizer
 
 _EMBEDDINGS = {
     "word.weight": "word_embeddings.weight",
@@ -46,8 +59,98 @@ _HEADS = {
         "bias": "cls.predictions.bias",
     },
 }
+_FAMILY = {"bert": "Bert", "ernie": "Ernie"}
+_KIND = {None: "Model", "mlm": "ForMaskedLM", "seq-cls": "ForSequenceClassification"}
 _DERIVED = re.compile(r"(^|\.)(position_ids|token_type_ids)$|^cls\.predictions\.decoder\.(weight|bias)$")  # buffers and tied weights
 _PREFIX = re.compile(r"^(bert|ernie)\.")
+_MAX_VOCABULARY = 1 << 24  # bytes
+_TIED = ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias")  # transformers leaves them out of its files too
+_WRITTEN = {native.CONFIG, native.WEIGHTS, *huggingface_tokenizer.FILES}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A Hugging Face folder in our terms.
+
+    Attributes:
+        encoder: with the folder's weights as float32.
+        heads: task -> tensors of its head under our names; of a bare encoder's pooler only ``pool.*`` of ``seq-cls``.
+        vocabulary: the lines of vocab.txt; empty without one.
+        labels: names of a classifier, in the order of the logits; empty where config.json has none.
+    """
+
+    encoder: Encoder
+    heads: dict[str, dict[str, Tensor]]
+    vocabulary: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def save_folder(
+    folder: str | Path,
+    *,
+    encoder: Encoder,
+    tokenizer: CharacterTokenizer,
+    head: Head | None = None,
+    labels: Sequence[str] = (),
+    model_type: str = "bert",
+) -> None:
+    """Write a folder that ``transformers`` opens: config.json, model.safetensors, vocab.txt and the tokenizer's files. All or nothing.
+
+    Args:
+        head: of ``seq-cls`` or ``mlm``; without one the folder is a bare ``BertModel`` or ``ErnieModel``, which both classes open.
+        labels: names of a classifier, in the order of the logits.
+        model_type: ``bert`` (opens everywhere; a task type is folded into the token types) or ``ernie``.
+
+    Raises:
+        InputError: a head or model type that cannot be written, or ``folder`` holds something that this function did not write.
+    """
+    task = head.task if head is not None else None
+    if model_type not in _FAMILY or task not in _KIND:
+        raise InputError(
+            f"model_type={model_type!r} with the head {task!r} cannot be written as a Hugging Face folder; there are "
+            f"{' and '.join(_FAMILY)}, with the heads {', '.join(filter(None, _KIND))} or none"
+        )
+    path = Path(folder).absolute()
+    _require_own(path)
+    state = {
+        name: tensor.cpu().contiguous() for name, tensor in to_huggingface(encoder, head, prefix=model_type).items() if name not in _TIED
+    }
+    if head is None:  # as save_pretrained of a bare model names them
+        state = {_PREFIX.sub("", name): tensor for name, tensor in state.items()}
+    facts = config_to_huggingface(encoder.config, labels=labels, task=task, model_type=model_type)
+    with publish_folder(path) as temporary:
+        publish_json(temporary / native.CONFIG, facts | {"nlphub": __version__, "tie_word_embeddings": True})
+        huggingface_tokenizer.save_tokenizer(temporary, tokenizer, max_length=min(tokenizer.max_length, encoder.config.positions))
+        with publish(temporary / native.WEIGHTS) as stream:
+            stream.write(save(state, {"format": "pt"}))
+
+
+def load_folder(folder: str | Path) -> Loaded:
+    """Read a folder that ``save_pretrained`` of ``transformers``, or :func:`save_folder`, wrote for a BERT or ERNIE encoder.
+
+    Weights come from ``model.safetensors`` alone; formats that can run code are never opened.
+
+    Raises:
+        WeightsError: a file is missing, damaged, or of a model that this network cannot express; missing, extra and misshapen tensors
+            are named.
+    """
+    path = Path(folder)
+    config, weights = native.read_json(path / native.CONFIG), path / native.WEIGHTS
+    if not weights.is_file():
+        native.refuse_foreign(path)
+        raise WeightsError(f"There is no {native.WEIGHTS} in {path}; weights in several files are not read: save them in one")
+    state = read_foreign(weights, skip=_DERIVED)
+    with torch.device("meta"):  # no memory before the file has shown that it holds as much as its config says
+        encoder = Encoder(config_from_huggingface(config, state))
+    found = {name: tensor.float() for name, tensor in from_huggingface(state).items()}
+    heads: dict[str, dict[str, Tensor]] = {}
+    for name in [name for name in found if name.startswith("heads.")]:
+        task, _, own = name.removeprefix("heads.").partition(".")
+        heads.setdefault(task, {})[own] = found.pop(name)
+    expected = {name: tuple(tensor.shape) for name, tensor in native.tensors(encoder).items()}
+    check_shapes(weights, {name: tuple(tensor.shape) for name, tensor in found.items()}, expected)
+    encoder.load_state_dict({name.removeprefix("encoder."): tensor for name, tensor in found.items()}, assign=True)
+    return Loaded(encoder, heads, _vocabulary(path, encoder.config.vocab), _labels(config))
 
 
 def config_from_huggingface(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> EncoderConfig:
@@ -83,28 +186,37 @@ def config_from_huggingface(config: Mapping[str, Any], state: Mapping[str, Tenso
         raise WeightsError(f"this Hugging Face model is no encoder of ours: {wrong}") from wrong
 
 
-def config_to_huggingface(config: EncoderConfig, *, labels: Sequence[str]) -> dict[str, Any]:
-    """``config.json`` of a plain BERT classifier with our numbers, as Hugging Face's tools read it.
+def config_to_huggingface(
+    config: EncoderConfig, *, labels: Sequence[str] = (), task: str | None = "seq-cls", model_type: str = "bert"
+) -> dict[str, Any]:
+    """``config.json`` with our numbers, as Hugging Face's tools read it.
 
     Args:
-        labels: names, in the order of the logits.
+        labels: names of a classifier, in the order of the logits.
+        task: of the head; ``None`` for the bare encoder.
+        model_type: ``bert``, or ``ernie`` with its task types, of which ``transformers`` takes number 0 unless it is told otherwise.
     """
+    task_types = {"task_id": config.task_id, "task_type_vocab_size": max(1, config.task_types), "use_task_id": config.task_types > 0}
+    classes = {
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "problem_type": "single_label_classification",
+    }
     return {
-        "architectures": ["BertForSequenceClassification"],
+        **(task_types if model_type == "ernie" else {}),
+        **(classes if task == "seq-cls" else {}),
+        "architectures": [_FAMILY[model_type] + _KIND[task]],
         "attention_probs_dropout_prob": config.attention_dropout,
         "hidden_act": config.activation,
         "hidden_dropout_prob": config.dropout,
         "hidden_size": config.width,
-        "id2label": {str(number): label for number, label in enumerate(labels)},
         "intermediate_size": config.inner,
-        "label2id": {label: number for number, label in enumerate(labels)},
         "layer_norm_eps": config.eps,
         "max_position_embeddings": config.positions,
-        "model_type": "bert",
+        "model_type": model_type,
         "num_attention_heads": config.heads,
         "num_hidden_layers": config.layers,
         "pad_token_id": 0,
-        "problem_type": "single_label_classification",
         "type_vocab_size": config.types,
         "vocab_size": config.vocab,
     }
@@ -154,6 +266,41 @@ def to_huggingface(encoder: Encoder, head: Head | None = None, *, prefix: str = 
         theirs["cls.predictions.decoder.weight"] = theirs[f"{prefix}.embeddings.word_embeddings.weight"]
         theirs["cls.predictions.decoder.bias"] = theirs["cls.predictions.bias"]
     return theirs
+
+
+def _require_own(path: Path) -> None:
+    """Refuse to replace a folder that :func:`save_folder` did not write."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    foreign = sorted({file.name for file in path.iterdir()} - _WRITTEN) if path.is_dir() else [path.name]
+    if foreign or "nlphub" not in native.read_json(path / native.CONFIG):
+        raise InputError(
+            f"{path} is no Hugging Face folder of nlphub's ({', '.join(foreign[:5]) or 'another program wrote it'}): choose another"
+        )
+
+
+def _vocabulary(folder: Path, size: int) -> tuple[str, ...]:
+    path = folder / "vocab.txt"
+    if not path.is_file():
+        return ()
+    if path.stat().st_size > _MAX_VOCABULARY:
+        raise WeightsError(f"{path} is larger than {_MAX_VOCABULARY:,} bytes: this is no vocabulary")
+    try:
+        entries = tuple(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+    except UnicodeDecodeError as wrong:
+        raise WeightsError(f"{path} is not UTF-8: {wrong}") from wrong
+    if len(entries) > size:
+        raise WeightsError(f"{path} has {len(entries):,} entries, and the network has embeddings for {size:,}")
+    return entries
+
+
+def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The label names of a classifier's config, where they are numbered from 0 on."""
+    names = config.get("id2label")
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        return ()
+    numbers = [str(number) for number in range(len(names))]
+    return tuple(names[number] for number in numbers) if set(numbers) == set(names) else ()
 
 
 def _block_in(left: dict[str, Tensor], layer: int) -> dict[str, Tensor]:

@@ -1,12 +1,13 @@
 """A module on disk: ``model.safetensors``, ``config.json`` and the tokenizer's files in one folder.
 
-Tensors are called ``encoder.*`` and ``heads.<task>.*``. Nothing that is read here is ever executed or unpickled.
+Tensors are called ``encoder.*`` and ``heads.<task>.*``. Nothing that is read here is ever executed or unpickled. A fine-tuned module has
+the head of its ``task``; a pretrained one may ship heads that were pretrained with its encoder, which config.json lists as ``heads``.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nlphub import __version__
-from nlphub.checkpoints.gate import Shape, baidu_hint, read_tensors
+from nlphub.checkpoints.compact import Shape, compact
+from nlphub.checkpoints.gate import baidu_hint, read_tensors
 from nlphub.errors import InputError, WeightsError, brief
 from nlphub.files import publish, publish_json
+from nlphub.hub.cards import TASKS
 from nlphub.nn.config import EncoderConfig
 from nlphub.nn.encoder import Encoder
 from nlphub.nn.heads import Head
@@ -32,15 +35,32 @@ _MAX_CONFIG = 1 << 20  # bytes
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-def save_checkpoint(folder: Path, *, encoder: Encoder, head: Head | None, tokenizer: Tokenizer, config: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    folder: Path,
+    *,
+    encoder: Encoder,
+    head: Head | None,
+    tokenizer: Tokenizer,
+    config: Mapping[str, Any],
+    pretrained: Sequence[Head] = (),
+    form: str = "fp32",
+) -> None:
     """Write a module into ``folder``, each file whole; a caller who wants the folder whole fills it inside ``files.publish_folder``.
 
     Args:
-        config: further facts for config.json, ``architecture`` among them. The numbers of the encoder, the task, the tokenizer's digest
-            and nlphub's version are written as they are, whatever it says.
+        config: further facts for config.json, ``architecture`` among them. The numbers of the encoder, the task, the heads, the
+            tokenizer's digest and nlphub's version are written as they are, whatever it says.
+        pretrained: further heads to ship, of other tasks than ``head``'s, which config.json lists as ``heads``.
+        form: how the weights are stored, see :mod:`nlphub.checkpoints.compact`: ``fp32`` keeps every bit, ``fp16`` and ``int8`` do not.
+
+    Raises:
+        InputError: there is no such form.
+        WeightsError: the weights cannot be stored in it.
     """
     tokenizer.save(folder)
-    facts = {key: value for key, value in config.items() if key != "initial_seed"}  # only for modules whose weights are made, not loaded
+    facts = {key: value for key, value in config.items() if key not in ("initial_seed", "heads")}  # true of other weights than these
+    if pretrained:
+        facts["heads"] = sorted(other.task for other in pretrained)
     facts |= {
         "encoder": encoder.config.to_dict(),
         "nlphub": __version__,
@@ -48,8 +68,14 @@ def save_checkpoint(folder: Path, *, encoder: Encoder, head: Head | None, tokeni
         "tokenizer": {**config.get("tokenizer", {}), "digest": tokenizer.digest},
     }
     publish_json(folder / CONFIG, facts)
-    with publish(folder / WEIGHTS) as stream:
-        stream.write(save({name: tensor.cpu().contiguous() for name, tensor in tensors(encoder, head).items()}, {"format": "pt"}))
+    save_weights(folder / WEIGHTS, tensors(encoder, head, *pretrained), form=form)
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor], *, form: str = "fp32") -> None:
+    """Publish a weights file; equal weights give equal bytes. See :func:`save_checkpoint`."""
+    stored, metadata = compact(weights, form)  # with one key: the library writes several in random order
+    with publish(path) as stream:
+        stream.write(save(stored, metadata))
 
 
 def require_own(folder: Path) -> None:
@@ -74,19 +100,33 @@ def load_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     if not path.is_file():
-        _refuse_foreign(folder)
+        refuse_foreign(folder)
         raise WeightsError(f"{folder} is no module folder: it has no {CONFIG}")
-    if path.stat().st_size > _MAX_CONFIG:
-        raise WeightsError(f"{path} is larger than {_MAX_CONFIG:,} bytes: this is no config of a module")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as broken:
-        raise WeightsError(f"{path} is not valid JSON: {broken}") from broken
-    if not isinstance(config, dict) or "encoder" not in config or "architecture" not in config:
+    config = read_json(path)
+    if "encoder" not in config or "architecture" not in config:
         raise WeightsError(f"{path} is not a config of nlphub: it needs 'architecture' and 'encoder'. Found: {_kind(config)}")
     if problems := list(_problems(config)):
         raise WeightsError("\n".join([f"{path} is not a config that nlphub wrote:", *(f"  - {problem}" for problem in problems)]))
     return config
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON table of bounded size.
+
+    Raises:
+        WeightsError: it is missing, too large, or no JSON table.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path.parent} has no {path.name}")
+    if path.stat().st_size > _MAX_CONFIG:
+        raise WeightsError(f"{path} is larger than {_MAX_CONFIG:,} bytes: this is no config of a module")
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as broken:
+        raise WeightsError(f"{path} is not valid JSON: {broken}") from broken
+    if not isinstance(table, dict):
+        raise WeightsError(f"{path} has to hold a JSON table. Found: {type(table).__name__}")
+    return table
 
 
 def has_weights(folder: Path) -> bool:
@@ -97,7 +137,7 @@ def has_weights(folder: Path) -> bool:
     """
     if (folder / WEIGHTS).is_file():
         return True
-    _refuse_foreign(folder)
+    refuse_foreign(folder)
     if type(load_config(folder).get("initial_seed")) is not int:
         raise WeightsError(f"{folder} is incomplete: {WEIGHTS} is missing. Copy or install it again.")
     return False
@@ -108,21 +148,44 @@ def load_weights(folder: Path, *, encoder: Encoder, head: Head | None = None, al
 
     Args:
         folder: a module folder, or the path of its ``model.safetensors``.
-        allow_other_heads: weights of heads for other tasks may be there and are ignored, as for a new task on a fine-tuned encoder.
+        allow_other_heads: weights of heads for other tasks may be there and are ignored, as for a new task on a fine-tuned encoder, or
+            beside one of several heads that were pretrained with it.
 
     Raises:
         WeightsError: the file is damaged, in another format, or for another network; missing and extra tensors are named.
     """
     path = folder / WEIGHTS if folder.is_dir() else folder
     if path.suffix in _FOREIGN or not path.is_file():
-        _refuse_foreign(path if path.is_file() else folder)
+        refuse_foreign(path if path.is_file() else folder)
         raise WeightsError(f"There are no weights at {path}")
     targets = tensors(encoder, head)
     expected: dict[str, Shape] = {name: tuple(tensor.shape) for name, tensor in targets.items()}
-    found = read_tensors(path, expected, ignore=("heads.",) if allow_other_heads else ())
+    own = (f"heads.{head.task}.",) if head is not None else ()
+    found = read_tensors(path, expected, ignore=("heads.",) if allow_other_heads else (), strict=own)
     with torch.no_grad():
         for name, target in targets.items():
             target.copy_(found[name])
+
+
+def load_matching(folder: Path, config: Mapping[str, Any], *, encoder: Encoder, head: Head | None, labels: Sequence[str]) -> Head | None:
+    """Fill the encoder, and the head where the folder holds it. Returns the head that was filled, or None.
+
+    It does when the module that was saved has the same task and labels, or when it ships the head of this task as pretrained: such heads
+    answer with the vocabulary.
+
+    Args:
+        config: of the folder.
+        labels: of ``head``.
+
+    Raises:
+        WeightsError: as :func:`load_weights`.
+    """
+    task = head.task if head is not None else None
+    shipped = config.get("heads", [])
+    same = (task == config.get("task") and list(labels) == config.get("labels", [])) or task in shipped
+    held = head if same else None
+    load_weights(folder, encoder=encoder, head=held, allow_other_heads=held is None or bool(shipped))
+    return held
 
 
 def check_tokenizer(config: Mapping[str, Any], tokenizer: Tokenizer) -> None:
@@ -139,11 +202,12 @@ def check_tokenizer(config: Mapping[str, Any], tokenizer: Tokenizer) -> None:
         )
 
 
-def tensors(encoder: Encoder, head: Head | None = None) -> dict[str, Tensor]:
-    """Every weight under its name on disk, sharing memory with the networks."""
+def tensors(encoder: Encoder, *heads: Head | None) -> dict[str, Tensor]:
+    """Every weight under its name on disk, sharing memory with the networks. Heads may be None, and are of different tasks."""
     named = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    if head is not None:
-        named |= {f"heads.{head.task}.{name}": tensor for name, tensor in head.state_dict().items()}
+    for head in heads:
+        if head is not None:
+            named |= {f"heads.{head.task}.{name}": tensor for name, tensor in head.state_dict().items()}
     return named
 
 
@@ -163,7 +227,7 @@ def _is_saved_module(folder: Path) -> bool:
         return False
 
 
-def _refuse_foreign(place: Path) -> None:
+def refuse_foreign(place: Path) -> None:
     """Say what to do with weights in another format, when ``place`` is or holds such a file."""
     files = [place] if place.is_file() else sorted(path for path in place.glob("*") if path.suffix in _FOREIGN)
     for path in files:
@@ -187,6 +251,11 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
     labels, tokenizer = config.get("labels", []), config.get("tokenizer", {})
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         yield f"labels: expected a list of names, found {brief(labels)}"
+    heads = config.get("heads", [])
+    if not isinstance(heads, list) or not all(isinstance(head, str) and head in TASKS for head in heads) or len({*heads}) < len(heads):
+        yield f"heads: expected a list of different tasks, found {brief(heads)}"
+    elif config.get("task") in heads:
+        yield f"heads: {brief(config['task'])} is the task of this module already"
     if not isinstance(tokenizer, dict) or not isinstance(tokenizer.get("digest", ""), str):
         yield f"tokenizer: expected a table with the text 'digest', found {brief(tokenizer)}"
     for name, kind in (("task", str), ("initial_seed", int), ("max_length", int)):
@@ -201,9 +270,7 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"encoder: {problem}" for problem in wrong.problems)
 
 
-def _kind(config: Any) -> str:
-    if not isinstance(config, dict):
-        return type(config).__name__
+def _kind(config: Mapping[str, Any]) -> str:
     if "model_type" in config:
         return f"a Hugging Face config (model_type {config['model_type']!r}); see nlphub.checkpoints.huggingface"
     return ", ".join(sorted(map(str, config))[:8]) or "an empty object"

@@ -95,7 +95,10 @@ def installed(name: str | None = None) -> list[Installed]:
 
 
 def verify(card: Card | Installed) -> list[str]:
-    """Hash every file of a module, and those that ship with this installation of nlphub for it. Returns what is wrong."""
+    """Hash every file of a module, and those that ship with this installation of nlphub for it. Returns what is wrong.
+
+    A version that the registry no longer knows is judged by its lock.json alone: what ships now is another version's.
+    """
     place = folder(card)
     try:
         lock = _read(place)
@@ -108,7 +111,7 @@ def verify(card: Card | Installed) -> list[str]:
     return [
         *(problem for entry in wanted if (problem := _problem(place / entry.path, entry))),
         *(f"{path}: is no file of this module; nothing reads it, delete it" for path in _files_in(place) if path not in known),
-        *(problem for entry in card.files for problem in _bundle_problems(entry)),
+        *(problem for entry in card.files if isinstance(card, Card) for problem in _bundle_problems(entry)),
     ]
 
 

@@ -6,7 +6,7 @@ What :meth:`CharacterTokenizer.encode` means, which a slow twin in the tests spe
    512). So a text of ten million characters costs what one of eight thousand costs.
 2. Every code point goes through the fold table (:mod:`nlphub.text.normalize`): it becomes one character, or nothing.
 3. A character becomes its entry of the vocabulary, or ``[UNK]``. Special entries cannot be written in text: ``[MASK]`` in an
-   utterance is six characters.
+   utterance is six characters. Only :meth:`CharacterTokenizer.encode_masked` reads it as a mask.
 4. ``[CLS] a [SEP]`` or ``[CLS] a [SEP] b [SEP]``; what does not fit is cut at the end of the text, in pairs from the longer one until
    they are equal, then from the second (as ``longest_first`` of Hugging Face's slow tokenizers).
 """
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from nlphub import files
 from nlphub.errors import InputError, StoreError, WeightsError
+from nlphub.text.blanks import encode_with_blanks
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.manifest import SPECIAL, Manifest
 from nlphub.text.masking import Entries, Masked, Spans, mask_words
@@ -122,6 +123,14 @@ class CharacterTokenizer:
             segments, lengths = [text[:cap] for text in segments], np.minimum(lengths, cap)
         chunks = [self._encode(segments[a:b], lengths[a:b], capped[a:b], width, room) for a, b in _chunks(lengths, width)]
         return chunks[0] if len(chunks) == 1 else _joined(chunks)
+
+    def encode_masked(self, texts: Sequence[str], *, max_length: int | None = None) -> Encoded:
+        """Tokenise texts in which ``[MASK]``, in either case, stands for one mask; see :mod:`nlphub.text.blanks`.
+
+        Args and errors are those of :meth:`encode`. A mask counts as one of the code points that are looked at.
+        """
+        encode = functools.partial(self.encode, max_length=max_length)
+        return encode_with_blanks(encode, _strings("texts", texts), stand_in=self.vocabulary[self.ordinary], mask_id=self.mask_id)
 
     def decode(self, ids: Sequence[int] | Ints) -> str:
         """The normalised text of ids, without [PAD], [CLS] and [SEP]; [UNK], [MASK] and unused entries stand as such.

@@ -82,6 +82,24 @@ def mask_words(
     return Masked(ids=ids, targets=np.where(chosen, encoded.ids, IGNORED))
 
 
+def join_words(word_starts: Flags, *, generator: np.random.Generator, share: float) -> Flags:
+    """Word starts with some words glued to the word before them, so that phrases and longer names become units too.
+
+    ERNIE (Sun et al. 2019) masks words, phrases and entities. Its phrases and entities come from a tagger and a gazetteer; here the
+    entities that a word list knows are words already, and runs of neighbouring words stand in for the rest, drawn anew at every call as
+    the n-grams of MacBERT are (Cui et al. 2020, arXiv:2004.13922).
+
+    Args:
+        word_starts: ``(t,)`` bool.
+        generator: its state decides the result, and moves on.
+        share: of the words that lose their start, from 0 to below 1.
+    """
+    if not 0 <= share < 1:
+        raise InputError(f"share={share!r} of words to glue must be at least 0 and below 1")
+    joined: Flags = word_starts & (generator.random(len(word_starts)) >= share)
+    return joined
+
+
 def _chosen(encoded: Encoded, starts: Flags, maskable: Flags, draws: NDArray[np.float64], rate: float) -> Flags:
     """``(t,)`` bool: tokens of units whose draw is below ``rate``, or the lowest of their sequence. A unit's draw is its first token's."""
     if not len(draws):

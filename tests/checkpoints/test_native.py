@@ -197,11 +197,12 @@ def test_lost_weights_are_an_error_and_made_ones_are_not(saved):
     [
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
-        ("[]", "'architecture' and 'encoder'. Found: list"),
+        ("[]", "JSON table. Found: list"),
+        ("{}", "'architecture' and 'encoder'. Found: an empty object"),
         ('{"model_type": "bert"}', "Hugging Face config"),
         (" " * (1 << 20) + "{}", "larger than"),
     ],
-    ids=["torn", "deep", "list", "hugging face", "huge"],
+    ids=["torn", "deep", "list", "empty", "hugging face", "huge"],
 )
 def test_a_config_that_is_none_of_ours_is_refused(tmp_path, content, message):
     (tmp_path / "config.json").write_text(content, encoding="utf-8")

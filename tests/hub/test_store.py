@@ -185,6 +185,18 @@ def test_a_bundled_file_that_was_tampered_with_is_noticed(
         store.install(card)
 
 
+def test_a_version_that_no_longer_ships_is_judged_by_its_lock_alone(
+    entry_of: EntryOf, card_of: CardOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "registry.json").write_text('{"schema": 1, "modules": {}}')
+    (tmp_path / "config.json").write_bytes(b"{}")
+    monkeypatch.setattr("nlphub.paths.bundle", lambda: tmp_path)
+    store.install(card_of(entry_of(b"{}", "bundle:config.json", path="config.json")))
+    (tmp_path / "config.json").write_bytes(b"[]")  # a newer nlphub brings another version's
+    (found,) = store.installed("toy")
+    assert store.verify(found) == []
+
+
 def test_a_copied_store_is_hashed_once_and_then_trusted(toy: Card, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Any) -> None:
     store.install(toy)
     server.requests.clear()
