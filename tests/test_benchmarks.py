@@ -37,6 +37,29 @@ def test_a_run_is_compared_with_the_baseline(small_folder: Path, tmp_path: Path,
     assert rows["accuracy"]["ours"] < rows["accuracy"]["peer"], "one epoch of a tiny network"
 
 
+def test_cloze_items_are_answered_by_a_module_and_by_counting(small_folder: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    from nlphub.data.shards import write_shard
+    from nlphub.text.tokenizers import load_tokenizer
+
+    tokenizer = load_tokenizer(small_folder)
+    ids = tokenizer.encode(["今天天气真好"]).ids[1:-1]
+    starts, words = np.array([0, len(ids)]), np.ones(len(ids), np.bool_)
+    write_shard(tmp_path / "s.safetensors", ids=ids, word_starts=words, starts=starts, tokenizer_digest=tokenizer.digest)
+    facts = json.loads(benchmark("cloze.py", str(small_folder), "--corpus", str(tmp_path), "--json"))
+    assert [row["name"] for row in facts["rows"]] == ["frequency", "bigram", str(small_folder)]
+    assert {row["items"] for row in facts["rows"]} == {200}
+    assert facts["rows"][1]["top1"] >= 1 / 200, "the first item is the whole corpus"
+    assert not facts["trained"]
+
+
+def test_the_quality_table_is_printed_from_kept_cells() -> None:
+    table = json.loads(benchmark("quality.py", "--quick", "--json"))
+    assert {row["set"] for row in table["rows"]} >= {"smp2017", "ocnli", "cluener", "probe16"}
+    assert table["tokens_per_epoch"] == 40_000
+
+
 def test_every_benchmark_is_proved_here() -> None:
     text = Path(__file__).read_text("utf-8")
     assert [path.name for path in sorted((ROOT / "benchmarks").glob("*.py")) if f'"{path.name}"' not in text] == []
