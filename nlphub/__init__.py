@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nlphub.data.examples import Example, Examples, Splits
     from nlphub.data.read import load_data
+    from nlphub.data.spans import Span
     from nlphub.errors import NlphubError
     from nlphub.hub.registry import find_module, list_modules
     from nlphub.module import Module
     from nlphub.recipe import Recipe, TrainSettings, load_recipe
-    from nlphub.runtime.predictions import Prediction
     from nlphub.runtime.predictor import Predictor
+    from nlphub.tasks.fill_mask import FilledMask, FilledText
+    from nlphub.tasks.predictions import Prediction
+    from nlphub.tasks.tokens import FoundSpan, SpanPrediction
     from nlphub.training.optim import parameter_groups
     from nlphub.training.run import finetune
     from nlphub.training.trainer import Report, Trainer
@@ -25,12 +28,17 @@ __version__ = "0.1.0"
 _HOMES = {
     "Example": "data.examples",
     "Examples": "data.examples",
+    "FilledMask": "tasks.fill_mask",
+    "FilledText": "tasks.fill_mask",
+    "FoundSpan": "tasks.tokens",
     "Module": "module",
     "NlphubError": "errors",
-    "Prediction": "runtime.predictions",
+    "Prediction": "tasks.predictions",
     "Predictor": "runtime.predictor",
     "Recipe": "recipe",
     "Report": "training.trainer",
+    "Span": "data.spans",
+    "SpanPrediction": "tasks.tokens",
     "Splits": "data.examples",
     "TrainSettings": "recipe",
     "Trainer": "training.trainer",
@@ -40,17 +48,23 @@ _HOMES = {
     "load_data": "data.read",
     "load_recipe": "recipe",
     "parameter_groups": "training.optim",
+    "pretrain": "training.pretraining.run",
 }
 
 __all__ = [
     "Example",
     "Examples",
+    "FilledMask",
+    "FilledText",
+    "FoundSpan",
     "Module",
     "NlphubError",
     "Prediction",
     "Predictor",
     "Recipe",
     "Report",
+    "Span",
+    "SpanPrediction",
     "Splits",
     "TrainSettings",
     "Trainer",
@@ -61,6 +75,7 @@ __all__ = [
     "load_data",
     "load_recipe",
     "parameter_groups",
+    "pretrain",
 ]
 
 

@@ -17,9 +17,10 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "datasets", "jieba", "rjieba", "pandas", "onnxruntime", "matplotlib", "transformers")
 FILES = sorted((ROOT / "nlphub").rglob("*.py"))
 WRITE_THEMSELVES = {
+    ("evaluation/curves.py", "figure.savefig"): "into a string",
     ("export/onnx.py", "onnx.save"): "the library's own writer, into a folder that publish_folder publishes whole",
     ("hub/part.py", "os.fdopen"): "a download grows under a name of its own; files.publish_file moves it when it is verified",
-    ("training/keepers.py", "self._metrics.open"): "metrics.jsonl only grows, line by line; a torn last line is dropped on resuming",
+    ("training/metrics_log.py", "self.path.open"): "metrics.jsonl only grows, line by line; a torn last line is dropped on resuming",
     ("training/state.py", "save_file"): "streams all moments into a folder that publish_folder publishes whole",
 }
 WRITERS = re.compile(

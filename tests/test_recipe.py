@@ -230,7 +230,7 @@ def test_hostile_overrides_are_refused_too(recipe: Any, tmp_path: Path, number: 
 
 def test_a_minimal_recipe_has_all_defaults(recipe: Any) -> None:
     loaded = load_recipe(recipe(MINIMAL))
-    assert loaded.train == TrainSettings()
+    assert loaded.train == TrainSettings(metric="macro_f1"), "the score that decides is written out"
     assert (loaded.export.folder, loaded.examples, loaded.data.text, loaded.data.split) == (None, (), "text", {})
 
 
@@ -253,7 +253,7 @@ def test_all_mistakes_are_reported_at_once_with_file_and_line(recipe: Any) -> No
         r"override 'task\.name=x': task is a single value and has no key 'name'",
         r"override 'train\.label_smoothing=\[\*x\]':1:2: the alias \*x is refused; write it out",
         r"mine\.yaml:2: module\.nam is unknown\. Did you mean 'name'\? Known here: name, version, directory",
-        r"mine\.yaml:3: task should be 'seq-cls', not 'seqcls'",
+        r"mine\.yaml:3: task should be 'seq-cls' or 'token-cls', not 'seqcls'",
         r"mine\.yaml:7: data\.split\.dev should be less than 1, not 1\.5",
         r"mine\.yaml:9: train\.epochs should be a valid integer, not 'three'",
         r"mine\.yaml:16: train\.batch_size should be a valid integer, not '16'",
@@ -320,7 +320,7 @@ def test_overrides_are_yaml_replace_what_was_there_and_the_last_one_wins(recipe:
     assert (loaded.train.learning_rate, loaded.train.patience, loaded.train.epochs) == (1e-3, None, 5)
     assert (loaded.data.split, loaded.examples, loaded.export.folder) == ({"dev": 0.2}, ("你好", "再见"), "a=b")
     replaced = load_recipe(recipe(MINIMAL + "train: {epochs: 3}\n"), ["train={seed: 7}"])
-    assert replaced.train == TrainSettings(seed=7)
+    assert replaced.train == TrainSettings(seed=7, metric="macro_f1")
 
 
 # ---- paths -------------------------------------------------------------------------------------------------------------------------

@@ -5,14 +5,22 @@ from pathlib import Path
 import pytest
 
 from nlphub import paths
-from nlphub.data.examples import check_for_training
+from nlphub.data.checks import check_for_training
 from nlphub.data.read import load_splits
-from nlphub.recipe import Recipe, load_recipe
+from nlphub.recipe import PretrainRecipe, Recipe, load_any_recipe, load_pretrain_recipe, load_recipe
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
+PRETRAINING = [path for path in RECIPES if load_any_recipe(path).task == "mlm"]
+FINE_TUNING = [path for path in RECIPES if path not in PRETRAINING]
 
 every_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+every_fine_tuning = pytest.mark.parametrize("path", FINE_TUNING, ids=lambda path: path.stem)
+every_pretraining = pytest.mark.parametrize("path", PRETRAINING, ids=lambda path: path.stem)
+
+
+def command(path: Path) -> str:
+    return f"nlphub {'pretrain' if path in PRETRAINING else 'finetune'} {path.stem}"
 
 
 def test_there_are_recipes_and_nothing_else_beside_their_data() -> None:
@@ -27,23 +35,23 @@ def test_it_is_short_and_begins_with_what_it_does_and_its_command(path: Path) ->
     head = [line for line in lines if line.startswith("#")]
     assert lines[: len(head)] == head, "comments come first"
     assert len(head[0].strip("# ")) > 20
-    assert f"#     nlphub finetune {path.stem}" in head
+    assert f"#     {command(path)}" in head
 
 
 @every_recipe
 def test_it_is_valid_by_name_and_by_path(path: Path) -> None:
-    assert load_recipe(path) == load_recipe(path.stem)
+    assert load_any_recipe(path).train == load_any_recipe(path.stem).train
 
 
 @every_recipe
 def test_commands_in_its_head_use_keys_that_exist(path: Path) -> None:
     for line in path.read_text(encoding="utf-8").splitlines():
-        command = line.removeprefix("#").strip()
-        if command.startswith(f"nlphub finetune {path.stem}"):
-            load_recipe(path, command.split()[3:])
+        words = line.removeprefix("#").strip()
+        if words.startswith(command(path)):
+            load_any_recipe(path, words.split()[3:])
 
 
-@every_recipe
+@every_fine_tuning
 def test_it_reads_bundled_data_only_and_they_can_be_trained_on(path: Path) -> None:
     recipe = load_recipe(path)
     for source in recipe.data.sources.values():
@@ -54,7 +62,7 @@ def test_it_reads_bundled_data_only_and_they_can_be_trained_on(path: Path) -> No
     assert "dev" in splits, "the best weights are chosen by it"
 
 
-@every_recipe
+@every_fine_tuning
 def test_it_ends_with_an_export_and_predictions(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.run.folder == f"runs/{path.stem}"
@@ -62,15 +70,23 @@ def test_it_ends_with_an_export_and_predictions(path: Path) -> None:
     assert len(recipe.examples) >= 3
 
 
-@every_recipe
+@every_fine_tuning
 def test_its_examples_are_not_in_its_data(path: Path) -> None:
     recipe = load_recipe(path)
     texts = {text for part in load_splits(recipe.data).values() for text in part.texts}
     assert not texts & set(recipe.examples)
 
 
-def test_every_key_of_the_schema_is_explained() -> None:
-    for section in (Recipe, *(field.annotation for field in Recipe.model_fields.values())):
+@every_pretraining
+def test_text_is_the_users_own_and_the_run_has_the_name_of_its_recipe(path: Path) -> None:
+    recipe = load_pretrain_recipe(path)
+    assert [Path(folder).parts[-2:] for folder in recipe.data.sources.values()] == [("corpus", "train"), ("corpus", "dev")]
+    assert recipe.run.folder == f"runs/{path.stem}"
+
+
+@pytest.mark.parametrize("schema", [Recipe, PretrainRecipe])
+def test_every_key_of_the_schema_is_explained(schema: type[Recipe] | type[PretrainRecipe]) -> None:
+    for section in (schema, *(field.annotation for field in schema.model_fields.values())):
         fields = getattr(section, "model_fields", None)
         for name in fields or ():
-            assert section is Recipe or f"        {name}: " in (section.__doc__ or ""), f"{section}.{name} has no explanation"
+            assert section is schema or f"        {name}: " in (section.__doc__ or ""), f"{section}.{name} has no explanation"

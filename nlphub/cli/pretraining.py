@@ -1,4 +1,4 @@
-"""``nlphub pretrain-data``: text files to tokenised shards."""
+"""``nlphub pretrain-data`` and ``nlphub pretrain``: text files to tokenised shards, shards to a pretrained module."""
 
 import sys
 from collections.abc import Iterator
@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nlphub
 from nlphub.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
     from nlphub.data.corpus.card import Card
     from nlphub.data.corpus.prepare import Progress
+    from nlphub.training.pretraining.run import Pretrained
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("pretrain-data")(pretrain_data)
+    app.command()(pretrain)
 
 
 def pretrain_data(
@@ -63,6 +66,47 @@ def pretrain_data(
         print_json(card)
     else:
         _print_card(out, card)
+
+
+def pretrain(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe (pretrain, adapt) or a path.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. data.train=corpus/train train.minutes=30")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the same folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on exactly from the last checkpoint of a stopped run.")] = False,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Stay on the CPU where there is a GPU.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Pretrain a module on shards, or adapt one to the text of your domain, as a recipe says.
+
+    Example: nlphub pretrain adapt data.train=corpus/train data.dev=corpus/dev run.folder=runs/my_domain
+    """
+    from nlphub.recipe import load_pretrain_recipe
+
+    loaded = load_pretrain_recipe(recipe, overrides or ())
+    try:
+        done = nlphub.pretrain(loaded, overwrite=overwrite, resume=resume, use_gpu=False if cpu else None)
+    except KeyboardInterrupt:
+        note(f"interrupted; go on from the last checkpoint with the same command and --resume (the run is in {loaded.run.folder})")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        _print_pretrained(done)
+
+
+def _print_pretrained(done: "Pretrained") -> None:
+    if done.scores:
+        rows = [
+            (name, f"{after.predicted:,}", f"{100 * before.accuracy:.1f} %", f"{100 * after.accuracy:.1f} %")
+            for name, (before, after) in done.scores.items()
+        ]
+        print_table(("HELD-OUT TEXT", "MASKED TOKENS", "RIGHT BEFORE", "RIGHT AFTER"), rows)
+        print()
+    print(f"module            {done.module}   open it with hub.Module(directory={str(done.module)!r}, task=...)")
+    print(f"training          {done.steps:,} steps, {done.tokens:,} tokens, {done.seconds / 60:.0f} minutes")
+    print(f"weights sha256    {done.weights_digest}")
 
 
 def _print_card(out: Path, card: "Card") -> None:

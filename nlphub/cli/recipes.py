@@ -10,7 +10,7 @@ from nlphub.errors import InputError
 from nlphub.files import publish_text
 
 if TYPE_CHECKING:
-    from nlphub.recipe import Recipe
+    from nlphub.recipe import AnyRecipe
 
 Source = Annotated[str, typer.Argument(help="Name of a shipped recipe, the path of a .yaml file, or - for standard input.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. train.epochs=3 data.train=my.csv")]
@@ -30,9 +30,9 @@ def list_recipes(as_json: AsJson = False) -> None:
 
     Example: nlphub recipe list
     """
-    from nlphub.recipe import load_recipe, recipe_names, recipe_path
+    from nlphub.recipe import load_any_recipe, recipe_names, recipe_path
 
-    rows = [(name, *_facts(load_recipe(name)), _summary(recipe_path(name))) for name in recipe_names()]
+    rows = [(name, *_facts(load_any_recipe(name)), _summary(recipe_path(name))) for name in recipe_names()]
     header = ("name", "task", "module", "summary")
     if as_json:
         print_json([dict(zip(header, row, strict=True)) for row in rows])
@@ -46,9 +46,9 @@ def show(recipe: Source, overrides: Overrides = None, as_json: AsJson = False) -
 
     Example: nlphub recipe show intent train.epochs=3
     """
-    from nlphub.recipe import load_recipe
+    from nlphub.recipe import load_any_recipe
 
-    loaded = load_recipe(recipe, overrides or ())
+    loaded = load_any_recipe(recipe, overrides or ())
     if as_json:
         print_json({"recipe": loaded.model_dump(mode="json"), "sha256": loaded.digest()})
     else:
@@ -83,9 +83,9 @@ def validate(recipe: Source, overrides: Overrides = None, as_json: AsJson = Fals
 
     Example: nlphub recipe validate mine.yaml train.epochs=3
     """
-    from nlphub.recipe import load_recipe
+    from nlphub.recipe import load_any_recipe
 
-    loaded = load_recipe(recipe, overrides or ())
+    loaded = load_any_recipe(recipe, overrides or ())
     task, module = _facts(loaded)
     if as_json:
         print_json({"valid": True, "task": task, "module": module, "sha256": loaded.digest()})
@@ -93,7 +93,7 @@ def validate(recipe: Source, overrides: Overrides = None, as_json: AsJson = Fals
         print(f"{recipe} is valid: {task} with {module}")
 
 
-def _facts(recipe: "Recipe") -> tuple[str, str]:
+def _facts(recipe: "AnyRecipe") -> tuple[str, str]:
     return recipe.task, recipe.module.name or str(recipe.module.directory)
 
 

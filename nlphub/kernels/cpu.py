@@ -23,11 +23,11 @@ def attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, heads: int, dr
     rows = [run.count * run.length for run in layout.runs]
     asked = [run.count for run in layout.runs] if single else rows
     columns = attention_columns(heads, max(run.length for run in layout.runs), k.device) if dropped else None
-    drawn = dropped.keys.split(asked) if dropped else (None,) * len(rows)
+    drawn = torch.split(dropped.keys, asked) if dropped else (None,) * len(rows)
     outputs = []
     # split, not slices: the gradient of a slice is as large as the whole, and there is one for every run
-    for run, *blocks, keys in zip(layout.runs, q.split(asked), k.split(rows), v.split(rows), drawn, strict=True):
-        parts = [_heads_first(block, run, heads) for block in blocks]
+    for run, qs, ks, vs, keys in zip(layout.runs, torch.split(q, asked), torch.split(k, rows), torch.split(v, rows), drawn, strict=True):
+        parts = (_heads_first(qs, run, heads), _heads_first(ks, run, heads), _heads_first(vs, run, heads))
         if dropped is not None and columns is not None:  # torch's own dropout would leave the fused path and draw other masks
             mixed = _attend(*parts, keys.view(run.count, 1, -1, 1), columns[:, None, : run.length], dropped)
         elif _is_short_bf16(k, run):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -42,6 +43,11 @@ class Noise:
     """What makes one training step random: a seed of up to 63 bits. The probabilities are the model's."""
 
     seed: int
+
+    @classmethod
+    def of_step(cls, seed: int, step: int) -> "Noise":
+        """For step number ``step`` of a training with this seed: 31 well mixed bits."""
+        return cls(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]) & 0x7FFFFFFF)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,16 +4,23 @@
 applies the overrides and checks it against the schema (:mod:`nlphub.recipe.schema`); all mistakes are reported at once, with their lines.
 """
 
-from nlphub.recipe.load import load_recipe, recipe_names, recipe_path
+from nlphub.recipe.load import AnyRecipe, load_any_recipe, load_pretrain_recipe, load_recipe, recipe_names, recipe_path
+from nlphub.recipe.pretraining import CorpusSettings, PretrainRecipe, PretrainSettings
 from nlphub.recipe.schema import DataSettings, ExportSettings, ModuleSettings, Recipe, RunSettings, TrainSettings
 
 __all__ = [
+    "AnyRecipe",
+    "CorpusSettings",
     "DataSettings",
     "ExportSettings",
     "ModuleSettings",
+    "PretrainRecipe",
+    "PretrainSettings",
     "Recipe",
     "RunSettings",
     "TrainSettings",
+    "load_any_recipe",
+    "load_pretrain_recipe",
     "load_recipe",
     "recipe_names",
     "recipe_path",

@@ -11,14 +11,17 @@ from pydantic import BaseModel, ValidationError
 from nlphub import paths
 from nlphub.errors import InputError, RecipeError, UnknownNameError, brief, did_you_mean
 from nlphub.recipe import safe_yaml
+from nlphub.recipe.pretraining import PretrainRecipe
 from nlphub.recipe.schema import Recipe
+
+AnyRecipe = Recipe | PretrainRecipe
 
 _SUFFIXES = (".yaml", ".yml")
 _INPUTS = (("module", "directory"), ("data", "train"), ("data", "dev"), ("data", "test"))  # paths that are read
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read and check a recipe.
+    """Read and check a recipe that fine-tunes.
 
     Files to read (``data.*``, ``module.directory``) are relative to the recipe's own folder, in an override to the current one;
     ``bundle:...`` and ``hf://...`` stay as they are. Folders to write (``run.folder``, ``export.folder``) are always relative to the
@@ -30,7 +33,31 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises:
         UnknownNameError: there is no bundled recipe of that name.
-        RecipeError: the file cannot be read, or keys or values are wrong; all at once, with file and line.
+        RecipeError: the file cannot be read, or keys or values are wrong; all at once, with file and line; or it is for pretraining.
+    """
+    recipe = load_any_recipe(source, overrides)
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"The recipe {source} pretrains (task: {recipe.task}); run it with: nlphub pretrain {source}")
+    return recipe
+
+
+def load_pretrain_recipe(source: str | Path, overrides: Sequence[str] = ()) -> PretrainRecipe:
+    """The same for a recipe that pretrains (``task: mlm``).
+
+    Raises:
+        UnknownNameError, RecipeError: as :func:`load_recipe`.
+    """
+    recipe = load_any_recipe(source, overrides)
+    if not isinstance(recipe, PretrainRecipe):
+        raise RecipeError(f"The recipe {source} fine-tunes (task: {recipe.task}); run it with: nlphub finetune {source}")
+    return recipe
+
+
+def load_any_recipe(source: str | Path, overrides: Sequence[str] = ()) -> AnyRecipe:
+    """A recipe of either kind; its ``task`` decides.
+
+    Raises:
+        UnknownNameError, RecipeError: as :func:`load_recipe`.
     """
     text, name, base = _open(source)
     document = safe_yaml.read(text, name=name)
@@ -133,16 +160,17 @@ def _apply(override: str, values: dict[Any, Any], places: dict[safe_yaml.Path, s
     return problems
 
 
-def _check(values: dict[Any, Any], places: Mapping[safe_yaml.Path, str], problems: list[str]) -> Recipe | None:
-    """Validate against the schema; mistakes go into ``problems``."""
+def _check(values: dict[Any, Any], places: Mapping[safe_yaml.Path, str], problems: list[str]) -> AnyRecipe | None:
+    """Validate against the schema of the task; mistakes go into ``problems``."""
+    schema: type[AnyRecipe] = PretrainRecipe if values.get("task") == "mlm" else Recipe
     try:
-        return Recipe.model_validate(values)
+        return schema.model_validate(values)
     except ValidationError as wrong:
-        problems += _explain(wrong, values, places)
+        problems += _explain(wrong, values, places, schema)
         return None
 
 
-def _explain(wrong: ValidationError, values: Any, places: Mapping[safe_yaml.Path, str]) -> Iterator[str]:
+def _explain(wrong: ValidationError, values: Any, places: Mapping[safe_yaml.Path, str], schema: type[BaseModel]) -> Iterator[str]:
     """One sentence for each wrong key; what several members of a union have to say about one value is joined by "or"."""
     found: dict[safe_yaml.Path, list[Any]] = {}
     for error in wrong.errors(include_url=False):
@@ -150,21 +178,21 @@ def _explain(wrong: ValidationError, values: Any, places: Mapping[safe_yaml.Path
         found.setdefault(path, []).append(error)
     for path, errors in found.items():
         name = ".".join(map(str, path)) or "the recipe"
-        yield f"{_place(path, places)}: {name} {_complaint(errors, path)}"
+        yield f"{_place(path, places)}: {name} {_complaint(errors, path, schema)}"
 
 
-def _complaint(errors: list[Any], path: safe_yaml.Path) -> str:
+def _complaint(errors: list[Any], path: safe_yaml.Path, schema: type[BaseModel]) -> str:
     first = errors[0]
     if first["type"] == "missing":
         return "is missing"
     if first["type"] == "extra_forbidden":
-        names = _fields(path[:-1])
+        names = _fields(path[:-1], schema)
         return f"is unknown.{did_you_mean(str(path[-1]), names)} Known here: {', '.join(names)}"
     if first["type"] == "value_error":
         return f"contradicts itself: {first['ctx']['error']}"
     given = "empty" if first["input"] is None else brief(first["input"])
     if first["type"] in ("model_type", "model_attributes_type"):
-        return f"should be a section, not {given}; its keys: {', '.join(_fields(path))}"
+        return f"should be a section, not {given}; its keys: {', '.join(_fields(path, schema))}"
     rules = dict.fromkeys(str(error["msg"]).removeprefix("Input ") for error in errors)
     return f"{' or '.join(rules)}, not {given}"
 
@@ -181,9 +209,9 @@ def _existing(location: tuple[str | int, ...], values: Any, *, missing: bool) ->
     return (*path, location[-1]) if missing else tuple(path)
 
 
-def _fields(path: safe_yaml.Path) -> list[str]:
+def _fields(path: safe_yaml.Path, schema: type[BaseModel]) -> list[str]:
     """The keys that the schema knows below ``path``."""
-    model: type[BaseModel] = Recipe
+    model = schema
     for key in path:
         annotation = model.model_fields[str(key)].annotation
         options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)

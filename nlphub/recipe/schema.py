@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
+from nlphub.errors import InputError
+from nlphub.labels import score_name
 from nlphub.recipe.safe_yaml import dump
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -33,13 +35,13 @@ ClassWeights = Annotated[
 ]
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
     """Frozen values without coercion: ``epochs: "3"`` is an error, not 3."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class ModuleSettings(_Settings):
+class ModuleSettings(Settings):
     """Which pretrained module to start from: a ``name`` of the registry or a ``directory``.
 
     Attributes:
@@ -61,7 +63,7 @@ class ModuleSettings(_Settings):
         return self
 
 
-class DataSettings(_Settings):
+class DataSettings(Settings):
     """Where the examples are and which columns hold them, as in :func:`nlphub.load_data`.
 
     Attributes:
@@ -71,6 +73,7 @@ class DataSettings(_Settings):
         text: the column of texts.
         label: the column of labels.
         pair: the column of second texts, for tasks over two texts.
+        spans: the column of spans or of tags, for token-cls.
         split: shares of ``train`` to cut off, e.g. ``{dev: 0.1}``, stratified and seeded by ``train.seed``.
         encoding: of text files; default: found out from the whole file.
         quotes: whether fields of csv and tsv files may be quoted; ``false`` for files in which ``"`` is a character like any other.
@@ -83,6 +86,7 @@ class DataSettings(_Settings):
     text: Name = "text"
     label: Name = "label"
     pair: Name | None = None
+    spans: Name | None = None
     split: dict[Name, Share] = {}
     encoding: Name | None = None
     quotes: bool = True
@@ -106,7 +110,7 @@ class DataSettings(_Settings):
         return self
 
 
-class TrainSettings(_Settings):
+class TrainSettings(Settings):
     """How to train.
 
     Attributes:
@@ -123,8 +127,10 @@ class TrainSettings(_Settings):
         label_smoothing: share of the target spread over all classes.
         class_weights: ``none``, ``balanced`` (inverse frequencies, as in scikit-learn) or a weight for each label.
         patience: evaluations in a row without improvement after which training stops; ``null`` = never.
-        metric: what "better" means on dev.
+        metric: what "better" means on dev: ``macro_f1`` or ``accuracy`` for seq-cls, ``span_f1`` for token-cls; default: the first of
+            the task.
         max_tokens: tokens of one forward pass; batches with more are cut and their gradients accumulated.
+        precision: of matrix products in training: ``bf16`` or ``fp32``; ``auto`` is bf16 on a GPU and fp32 on a CPU.
         seed: of splits, batches, new weights and dropout.
         evaluate_every: ``epoch``, or a number of steps.
     """
@@ -142,13 +148,14 @@ class TrainSettings(_Settings):
     label_smoothing: Fraction = 0.0
     class_weights: ClassWeights = "none"
     patience: Count | None = None
-    metric: Literal["macro_f1", "accuracy"] = "macro_f1"
+    metric: Literal["macro_f1", "accuracy", "span_f1"] | None = None
     max_tokens: Count = 8192
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     evaluate_every: Literal["epoch"] | Count = "epoch"
 
 
-class RunSettings(_Settings):
+class RunSettings(Settings):
     """Where the run is kept.
 
     Attributes:
@@ -158,7 +165,7 @@ class RunSettings(_Settings):
     folder: Name
 
 
-class ExportSettings(_Settings):
+class ExportSettings(Settings):
     """What to export when training is over.
 
     Attributes:
@@ -168,7 +175,7 @@ class ExportSettings(_Settings):
     folder: Name | None = None
 
 
-class Recipe(_Settings):
+class Recipe(Settings):
     """All values of one run.
 
     Attributes:
@@ -177,12 +184,29 @@ class Recipe(_Settings):
     """
 
     module: ModuleSettings
-    task: Literal["seq-cls"]
+    task: Literal["seq-cls", "token-cls"]
     data: DataSettings
-    train: TrainSettings = TrainSettings()
+    train: TrainSettings = Field(default=TrainSettings(), validate_default=True)
     run: RunSettings
     export: ExportSettings = ExportSettings()
     examples: Texts = ()
+
+    @field_validator("train")
+    @classmethod
+    def _metric_of_the_task(cls, train: TrainSettings, info: ValidationInfo) -> TrainSettings:
+        """The default is written out, so that a run says by which score its weights were chosen."""
+        if "task" not in info.data:
+            return train  # it is wrong, and is reported
+        try:
+            return train.model_copy(update={"metric": score_name(train.metric, info.data["task"])})
+        except InputError as wrong:
+            raise ValueError(str(wrong)) from wrong
+
+    @model_validator(mode="after")
+    def _columns_of_the_task(self) -> Self:
+        if (self.data.spans is not None) != (self.task == "token-cls"):
+            raise ValueError("task token-cls, and no other, needs data.spans: the column of spans, or of tags beside data.text=tokens")
+        return self
 
     @model_validator(mode="after")
     def _folders_differ(self) -> Self:

@@ -1,6 +1,5 @@
 """Where a training keeps its best and its last weights: in memory, or in the folder of a run."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Protocol
@@ -9,8 +8,9 @@ import torch
 from torch import Tensor
 
 from nlphub.checkpoints import native
-from nlphub.files import publish_folder, publish_text, recover_folder
+from nlphub.files import publish_folder, recover_folder
 from nlphub.module import Module
+from nlphub.training.metrics_log import MetricsLog
 from nlphub.training.state import Progress, load_state, save_state
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class RunKeeper:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._metrics = folder / "metrics.jsonl"
+        self._metrics = MetricsLog(folder / "metrics.jsonl")
 
     def begin(self) -> None:
         """Forget the measurements of an earlier training; its weights are replaced by the first evaluation.
@@ -74,13 +74,11 @@ class RunKeeper:
         """
         for name in ("best", "last"):
             native.require_own(self.folder / name)
-        publish_text(self._metrics, "")
+        self._metrics.begin()
 
     def log(self, fact: dict[str, object]) -> None:
         """Append one line to ``metrics.jsonl``; a line torn by a crash is dropped by :meth:`resume`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._metrics.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(fact, ensure_ascii=False, allow_nan=False) + "\n")
+        self._metrics.append(fact)
 
     def keep_best(self, module: Module) -> None:
         """Publish ``best/``."""
@@ -111,11 +109,5 @@ class RunKeeper:
             return Progress.start(fingerprint)
         progress = load_state(self.folder / "last", optimizer=optimizer, fingerprint=fingerprint)
         module.load_weights(self.folder / "last")
-        publish_text(self._metrics, "".join(line + "\n" for line in self._lines() if json.loads(line)["step"] <= progress.step))
+        self._metrics.cut_back(progress.step)
         return progress
-
-    def _lines(self) -> list[str]:
-        if not self._metrics.exists():
-            return []
-        lines = self._metrics.read_text(encoding="utf-8").split("\n")
-        return [line for line in lines[:-1] if line]  # what follows the last newline was torn

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, who may write into it, and what was there before."""
+"""The folder of a run, of fine-tuning or pretraining: whose it is, who may write into it, and what was there before."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,11 +8,11 @@ from typing import Any
 
 from nlphub.errors import InputError, StoreError
 from nlphub.files import discard_folder, locked, publish_json, publish_text, recover_folder
-from nlphub.recipe import Recipe, load_recipe
+from nlphub.recipe import AnyRecipe, Recipe, load_any_recipe
 
 LOCK, RECIPE = "lock.json", "recipe.yaml"
 
-_OURS = {LOCK, RECIPE, "metrics.jsonl", "best", "last", "report"}
+_OURS = {LOCK, RECIPE, "metrics.jsonl", "best", "last", "module", "report"}
 _DECISIVE = ("module", "task", "data", "train")  # sections of a recipe that decide the weights
 
 
@@ -32,7 +32,7 @@ def alone(folder: Path) -> Iterator[None]:
         raise InputError(f"Another process is training in {folder}; wait for it or choose another run.folder=...") from held
 
 
-def check(folder: Path, recipe: Recipe, *, overwrite: bool, resume: bool) -> None:
+def check(folder: Path, recipe: AnyRecipe, *, overwrite: bool, resume: bool) -> None:
     """Check that a run may be written into ``folder``, and its artefact into the recipe's export folder.
 
     Raises:
@@ -44,12 +44,12 @@ def check(folder: Path, recipe: Recipe, *, overwrite: bool, resume: bool) -> Non
         _check_same(folder, recipe)
         return
     _check_free(folder, recipe, overwrite=overwrite)
-    export = Path(recipe.export.folder).expanduser() if recipe.export.folder else None
+    export = _export_folder(recipe)
     if export and (export / "nlphub.json").is_file() and not overwrite:
         raise InputError(f"{export} holds an exported module already; add --overwrite to replace it, or export.folder=another/folder")
 
 
-def begin(folder: Path, recipe: Recipe, facts: Mapping[str, Any]) -> None:
+def begin(folder: Path, recipe: AnyRecipe, facts: Mapping[str, Any]) -> None:
     """Make the folder of a new run; an earlier one is removed. lock.json comes first: it is what marks a folder as a run."""
     recover_folder(folder)
     discard_folder(folder)
@@ -57,11 +57,12 @@ def begin(folder: Path, recipe: Recipe, facts: Mapping[str, Any]) -> None:
     publish_text(folder / RECIPE, recipe.to_yaml())
 
 
-def _check_free(folder: Path, recipe: Recipe, *, overwrite: bool) -> None:
+def _check_free(folder: Path, recipe: AnyRecipe, *, overwrite: bool) -> None:
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
     if not names and not folder.is_file():
         return
-    foreign = sorted(names - _OURS - ({Path(recipe.export.folder).name} if recipe.export.folder else set()))
+    export = _export_folder(recipe)
+    foreign = sorted(names - _OURS - ({export.name} if export else set()))
     if foreign or not _is_run(folder):
         what = f"holds {', '.join(foreign[:5])}, which no run writes" if foreign else "is not empty and is no run of nlphub"
         raise InputError(f"{folder} {what}, so it is left alone; choose another run.folder=...")
@@ -72,19 +73,19 @@ def _check_free(folder: Path, recipe: Recipe, *, overwrite: bool) -> None:
         raise InputError(f"--overwrite would delete {inside[0]}, which this run needs; choose another run.folder=...")
 
 
-def _check_same(folder: Path, recipe: Recipe) -> None:
+def _check_same(folder: Path, recipe: AnyRecipe) -> None:
     """Only a run with the same values goes on; the others are named."""
     if not _is_run(folder):
         raise InputError(f"{folder} holds no run to resume; leave --resume out to start one")
     if not (folder / RECIPE).is_file():
         return  # killed between the two first files: it begins again
-    before, now = (_decisive(each) for each in (load_recipe(folder / RECIPE), recipe))
+    before, now = (_decisive(each) for each in (load_any_recipe(folder / RECIPE), recipe))
     changes = [f"{key}: {before.get(key)!r} -> {now.get(key)!r}" for key in sorted(before | now) if before.get(key) != now.get(key)]
     if changes:
         raise InputError(f"{folder} was started with other settings; resume it with the same, or start anew with --overwrite:", changes)
 
 
-def _decisive(recipe: Recipe) -> dict[str, Any]:
+def _decisive(recipe: AnyRecipe) -> dict[str, Any]:
     """``section.key`` -> value of everything that decides the weights."""
     values = recipe.model_dump(mode="json")
     flat: dict[str, Any] = {"task": values["task"]}
@@ -93,6 +94,12 @@ def _decisive(recipe: Recipe) -> dict[str, Any]:
             flat |= {f"{section}.{key}": value for key, value in values[section].items()}
     del flat["module.version"]  # pinned in the run's recipe; the fingerprint of the initial weights tells whether it is another one
     return flat
+
+
+def _export_folder(recipe: AnyRecipe) -> Path | None:
+    """Where the artefact goes, if the recipe asks for one."""
+    wanted = recipe.export.folder if isinstance(recipe, Recipe) else None
+    return Path(wanted).expanduser() if wanted else None
 
 
 def _is_run(folder: Path) -> bool:

@@ -7,7 +7,7 @@ weights, the optimizer's moments and a few numbers are the whole state. They are
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,13 @@ from nlphub.errors import StoreError, WeightsError, brief
 from nlphub.files import publish_json, sha256
 
 _TENSORS, _FACTS = "training_state.safetensors", "training_state.json"
-_MAX_FACTS = 1 << 16  # bytes; there are about 300
+_MAX_FACTS = 1 << 22  # bytes; there are about 300, and 50 for each shard of a pretraining
 _KINDS: dict[str, tuple[type, ...]] = {
     "step": (int,),
     "best_score": (float, int, type(None)),
     "best_step": (int,),
     "stale": (int,),
     "fingerprint": (str,),
-    "sha256": (str,),
 }
 
 
@@ -57,9 +56,7 @@ class Progress:
 
 def save_state(folder: Path, *, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Write moments and progress into ``folder`` (a folder that is being published, see ``files.publish_folder``)."""
-    save_file(dict(_moments(optimizer)), folder / _TENSORS)
-    (folder / _TENSORS).chmod(folder.stat().st_mode & 0o666)  # as readable as the folder; the library leaves 0600
-    publish_json(folder / _FACTS, {**asdict(progress), "sha256": sha256(folder / _TENSORS)})
+    write_state(folder, dict(moments(optimizer)), asdict(progress))
 
 
 def load_state(folder: Path, *, optimizer: torch.optim.Optimizer, fingerprint: str) -> Progress:
@@ -69,23 +66,63 @@ def load_state(folder: Path, *, optimizer: torch.optim.Optimizer, fingerprint: s
         StoreError: there is no complete state in ``folder``, it is torn, or its bytes changed.
         WeightsError: it belongs to another run: other settings, data or initial weights.
     """
-    facts = _read_facts(folder)
-    if facts.fingerprint != fingerprint:
+    facts, tensors = read_state(folder, _KINDS, fingerprint=fingerprint)
+    restore_moments(tensors, optimizer)
+    return Progress(**facts)
+
+
+def write_state(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors, and facts with the digest of their file, into a folder that is being published."""
+    save_file(dict(tensors), folder / _TENSORS)
+    (folder / _TENSORS).chmod(folder.stat().st_mode & 0o666)  # as readable as the folder; the library leaves 0600
+    publish_json(folder / _FACTS, {**facts, "sha256": sha256(folder / _TENSORS)})
+
+
+def read_state(folder: Path, kinds: Mapping[str, tuple[type, ...]], *, fingerprint: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What :func:`write_state` wrote.
+
+    Args:
+        folder: where it lies.
+        kinds: the facts that have to be there, and their types; ``fingerprint`` is one of them.
+        fingerprint: that it has to have.
+
+    Raises:
+        StoreError: there is no complete state in ``folder``, it is torn, or its bytes changed.
+        WeightsError: it belongs to another run: other settings, data or initial weights.
+    """
+    facts = _read_facts(folder, kinds)
+    if facts["fingerprint"] != fingerprint:
         raise WeightsError(
-            f"{folder} was made with other settings or other data (fingerprint {facts.fingerprint[:12]}, now {fingerprint[:12]}). "
+            f"{folder} was made with other settings or other data (fingerprint {facts['fingerprint'][:12]}, now {fingerprint[:12]}). "
             "Resume with the same recipe, or start anew with another run.folder or --overwrite."
         )
-    _restore_moments(load_file(folder / _TENSORS), optimizer)
-    return facts
+    return facts, load_file(folder / _TENSORS)
 
 
-def _read_facts(folder: Path) -> Progress:
+def moments(optimizer: torch.optim.Optimizer, *, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The state of an optimizer as named tensors."""
+    for index, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            yield f"{prefix}{index}/{name}", torch.as_tensor(value).detach().cpu().contiguous()
+
+
+def restore_moments(tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, *, prefix: str = "") -> None:
+    """Put back what :func:`moments` gave; tensors without the prefix are left alone."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith(prefix):
+            index, name = key.removeprefix(prefix).split("/", 1)
+            state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _read_facts(folder: Path, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     if not all((folder / name).is_file() for name in (_FACTS, _TENSORS)):
         raise StoreError(f"{folder} holds no training state to resume from ({_FACTS} and {_TENSORS} are both needed)")
     with (folder / _FACTS).open("rb") as stream:
         raw = stream.read(_MAX_FACTS + 1)
     try:
-        facts = _parse(raw)
+        facts = _parse(raw, kinds)
     except (ValueError, RecursionError) as wrong:
         why = f"it is torn or not of nlphub's making ({wrong})"
         raise StoreError(f"{folder / _FACTS} cannot be resumed from: {why}. Start anew with --overwrite or another run.folder.") from wrong
@@ -95,31 +132,17 @@ def _read_facts(folder: Path) -> Progress:
             f"{folder / _TENSORS} has changed since it was written: sha256 {found}, expected {promised}. "
             "Start anew with --overwrite or another run.folder."
         )
-    return Progress(**facts)
-
-
-def _parse(raw: bytes) -> dict[str, Any]:
-    """What :func:`save_state` wrote; a ``ValueError`` says what is wrong with it."""
-    if len(raw) > _MAX_FACTS:
-        raise ValueError(f"longer than {_MAX_FACTS:,} bytes")
-    facts = json.loads(raw)
-    if not isinstance(facts, dict) or facts.keys() != _KINDS.keys():
-        raise ValueError(f"its keys should be {', '.join(_KINDS)}")
-    for name, value in facts.items():
-        if type(value) not in _KINDS[name] or (type(value) in (int, float) and not 0 <= value < math.inf):
-            raise ValueError(f"{name} is {brief(value)}")
     return facts
 
 
-def _moments(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            yield f"{index}/{name}", torch.as_tensor(value).detach().cpu().contiguous()
-
-
-def _restore_moments(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split("/", 1)
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def _parse(raw: bytes, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    """What :func:`write_state` wrote; a ``ValueError`` says what is wrong with it."""
+    if len(raw) > _MAX_FACTS:
+        raise ValueError(f"longer than {_MAX_FACTS:,} bytes")
+    facts = json.loads(raw)
+    if not isinstance(facts, dict) or facts.keys() != {*kinds, "sha256"}:
+        raise ValueError(f"its keys should be {', '.join(kinds)}, sha256")
+    for name, value in facts.items():
+        if type(value) not in kinds.get(name, (str,)) or (type(value) in (int, float) and not 0 <= value < math.inf):
+            raise ValueError(f"{name} is {brief(value)}")
+    return facts

@@ -1,0 +1,1 @@
+"""Pretraining: masked language modelling on shards of tokenised text, from scratch or as adaptation to a domain."""

@@ -1,0 +1,197 @@
+"""One pretraining as a loop that can be read: masked batches in, one fact for each optimizer step out.
+
+Order, masks and dropout follow (seed, step) and nothing else, so a training that is stopped and goes on ends with the same weights as
+one that ran through (on the same machine, when its length is given in steps).
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nlphub.checkpoints import native
+from nlphub.data.batching import micro_batches, pack
+from nlphub.errors import TrainingError
+from nlphub.kernels import Noise
+from nlphub.module import Module
+from nlphub.nn.encoder import to_tensors
+from nlphub.recipe.pretraining import PretrainSettings
+from nlphub.text.encoding import Encoded, Ints
+from nlphub.text.masking import IGNORED, join_words
+from nlphub.training.precision import autocast, precision
+from nlphub.training.pretraining.optimizers import Average, Optimizers, clip, warmup_stable_decay
+from nlphub.training.pretraining.sampling import Sampler
+from nlphub.training.pretraining.speed import matrix_flops, token_flops
+
+_REFRESH = 50  # steps between two looks for new shards
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a pretraining has come.
+
+    Attributes:
+        step: optimizer steps done.
+        tokens: tokens read, special ones included.
+        seconds: time of training so far.
+        taken: shard -> sequences taken from it.
+    """
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    taken: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One optimizer step.
+
+    Attributes:
+        position: after the step.
+        done: share of the training that is over.
+        loss: mean cross-entropy of the predicted tokens, in nats.
+        accuracy: share of them whose best guess is right.
+        factor: of the learning rates.
+        mask: share of words that were masked.
+        norm: of the gradients, before clipping.
+        tokens: of this step, special ones included.
+        predicted: of them.
+        seconds: what the step took.
+        utilisation: operations per second as a share of what products of large matrices reach on this machine (MFU).
+    """
+
+    position: Position
+    done: float
+    loss: float
+    accuracy: float
+    factor: float
+    mask: float
+    norm: float
+    tokens: int
+    predicted: int
+    seconds: float = math.inf
+    utilisation: float = 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Speed of this step."""
+        return self.tokens / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """One line of ``metrics.jsonl``."""
+        return {
+            "step": self.position.step,
+            "tokens": self.position.tokens,
+            "seconds": round(self.position.seconds, 1),
+            "done": round(self.done, 4),
+            "loss": round(self.loss, 4),
+            "accuracy": round(self.accuracy, 4),
+            "factor": round(self.factor, 4),
+            "mask": round(self.mask, 4),
+            "norm": round(self.norm, 3),
+            "tokens_per_second": round(self.tokens_per_second),
+            "mfu": round(self.utilisation, 3),
+        }
+
+
+class Pretraining:
+    """A module with a masked-LM head, settings and a sampler; :meth:`steps` trains it."""
+
+    def __init__(self, module: Module, settings: PretrainSettings, sampler: Sampler, position: Position | None = None) -> None:
+        self.module, self.settings, self.sampler = module, settings, sampler
+        self.position = position or Position()
+        module.set_dropout(settings.dropout)
+        self.optimizers = Optimizers(module.encoder, module.task_head, settings)
+        self.average = Average(native.tensors(module.encoder, module.task_head), settings.average) if settings.average else None
+        self.precision = precision(settings.precision, module.device)
+        self._peak = matrix_flops(module.device, self.precision)
+
+    @property
+    def done(self) -> float:
+        """Share of the training that is over."""
+        if self.settings.steps is not None:
+            return self.position.step / self.settings.steps
+        assert self.settings.minutes is not None
+        return self.position.seconds / (60 * self.settings.minutes)
+
+    def steps(self) -> Iterator[Fact]:
+        """Train until the end; one fact for each step.
+
+        Raises:
+            TrainingError: loss or gradients are not finite; the weights are those before that step.
+            DataError: a shard that appeared is damaged or was made with another tokenizer.
+        """
+        began, before = time.perf_counter(), self.position.seconds
+        while self.done < 1.0:
+            started = time.perf_counter()
+            if self.position.step % _REFRESH == 0:
+                self.sampler.refresh()
+            fact = self._step(self.position.step + 1)
+            now = time.perf_counter()
+            self.position = replace(fact.position, seconds=before + now - began)
+            yield replace(fact, position=self.position, seconds=now - started, utilisation=self._flops(fact) / (now - started) / self._peak)
+
+    def _step(self, number: int) -> Fact:
+        settings, done = self.settings, self.done
+        if settings.steps is not None:
+            factor = warmup_stable_decay(number / settings.steps, warmup=settings.warmup, decay=settings.decay)
+        else:
+            factor = warmup_stable_decay(done, warmup=settings.warmup, decay=settings.decay)
+        rate = settings.mask + (settings.mask_end - settings.mask) * done
+        batch = self.sampler.batch(number, tokens=settings.batch_tokens)
+        masked, targets = self._mask(batch.encoded, batch.word_starts, number, rate)
+        loss, right, predicted = self._backward(masked, targets, number)
+        norm = clip(self.module.parameters(), settings.clip)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TrainingError(
+                f"Step {number}: the loss is {loss} and the norm of the gradients {norm}. "
+                "Use smaller train.learning_rate and train.embedding_rate, or a longer train.warmup."
+            )
+        self.optimizers.step(factor)
+        if self.average is not None:
+            self.average.update(number)
+        position = Position(number, self.position.tokens + len(masked.ids), self.position.seconds, dict(self.sampler.taken))
+        return Fact(position, done, loss, right / predicted, factor, rate, norm, len(masked.ids), predicted)
+
+    def _mask(self, encoded: Encoded, word_starts: np.ndarray[Any, Any], number: int, rate: float) -> tuple[Encoded, Ints]:
+        generator = np.random.default_rng([self.settings.seed, number, 1])
+        units = join_words(word_starts, generator=generator, share=self.settings.phrases)
+        masked = self.module.tokenizer.mask(encoded, units, generator=generator, rate=rate)
+        return replace(encoded, ids=masked.ids), masked.targets
+
+    def _backward(self, encoded: Encoded, targets: Ints, number: int) -> tuple[float, int, int]:
+        """Gradients of the mean loss of all predicted tokens; that loss, the right guesses, and how many were predicted."""
+        self.optimizers.zero_grad()
+        predicted = int((targets != IGNORED).sum())
+        loss, right = torch.zeros((), device=self.module.device), torch.zeros((), device=self.module.device)
+        lengths = encoded.lengths
+        for rows in micro_batches(np.arange(len(encoded)), lengths, max_tokens=self.settings.max_tokens):
+            losses, hits = self._predict(encoded, targets, rows, number)
+            share = losses.sum() / predicted
+            torch.autograd.backward(share)
+            loss, right = loss + share.detach(), right + hits
+        return float(loss), int(right), predicted
+
+    def _predict(self, encoded: Encoded, targets: Ints, rows: Ints, number: int) -> tuple[Tensor, Tensor]:
+        device = self.module.device
+        noise = Noise.of_step(self.settings.seed, number) if self.settings.dropout else None
+        begin, end = encoded.starts[rows[0]], encoded.starts[rows[-1] + 1]
+        wanted = np.flatnonzero(targets[begin:end] != IGNORED)
+        packed = to_tensors(pack(encoded, rows), device)
+        goal = torch.from_numpy(targets[begin:end][wanted]).to(device)
+        with autocast(device, self.precision):
+            logits = self.module.task_head(self.module.encoder(packed, noise=noise)[torch.from_numpy(wanted).to(device)])
+        losses = F.cross_entropy(logits.float(), goal, reduction="none")
+        return losses, (logits.detach().argmax(1) == goal).sum()
+
+    def _flops(self, fact: Fact) -> float:
+        """Operations of a step; attention is counted as if all sequences were as long as they may be."""
+        each = token_flops(self.module.encoder.config, length=self.sampler.max_length, predicted=fact.predicted / fact.tokens)
+        return each * fact.tokens
