@@ -1,6 +1,6 @@
-"""Kills `nlphub finetune` with SIGKILL at random moments and resumes it until it ends; the bits must be those of an undisturbed run.
+"""Kills `nlphub finetune` or `pretrain` with SIGKILL at random moments and resumes it until it ends, with the bits of an undisturbed run.
 
-    python benchmarks/kill_and_resume.py [--kills 20] [--seed 0]
+    python benchmarks/kill_and_resume.py [--pretrain] [--kills 20] [--seed 0]
 
 A small network (2 layers x 64) on the demo data, so that a run is mostly start-up and checkpoints: the worst case for the proof.
 """
@@ -16,7 +16,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+
 from nlphub.checkpoints import native
+from nlphub.data.read import load_data
+from nlphub.data.shards import write_shard
 from nlphub.hub import zoo
 from nlphub.nn.initialise import initialise
 from nlphub.paths import bundle
@@ -35,19 +39,45 @@ def small_module(folder: Path) -> Path:
     return folder
 
 
-def command(module: Path, run: Path, epochs: int) -> list[str]:
+def shards(folder: Path) -> Path:
+    """The demo data's texts as one shard, every character a word."""
+    tokenizer = zoo.load("ernie_tiny").tokenizer(bundle() / "tokenizers" / "zh_char")
+    encoded = tokenizer.encode(load_data(bundle() / "recipes" / "data" / "bank_intents" / "train.csv")["train"].texts)
+    text = np.ones(len(encoded.ids), np.bool_)
+    text[encoded.starts[:-1]] = text[encoded.starts[1:] - 1] = False  # without [CLS] and [SEP]
+    folder.mkdir()
+    write_shard(
+        folder / "demo.safetensors",
+        ids=encoded.ids[text],
+        word_starts=np.ones(int(text.sum()), np.bool_),
+        starts=encoded.starts - 2 * np.arange(len(encoded.starts)),
+        tokenizer_digest=tokenizer.digest,
+    )
+    return folder
+
+
+def settings(root: Path, *, pretrain: bool, short: bool) -> list[str]:
+    """Command, recipe and overrides of a run that lasts a few seconds and keeps checkpoints all the time."""
+    module = ["module.name=null", f"module.directory={small_module(root / 'module')}"]
+    if pretrain:
+        text = f"data.train={shards(root / 'text')}"
+        steps = [f"train.steps={20 if short else 60}", "train.minutes=null", "train.checkpoint_minutes=0.001", "train.batch_tokens=2048"]
+        return ["pretrain", "adapt", *module, text, "data.dev=null", *steps]
+    return ["finetune", "intent", *module, *SETTINGS, f"train.epochs={1 if short else 3}"]
+
+
+def command(base: list[str], run: Path) -> list[str]:
     """The command that starts or resumes a run."""
-    base = [sys.executable, "-m", "nlphub", "finetune", "intent", f"run.folder={run}", "module.name=null", f"module.directory={module}"]
     how = ["--resume"] if (run / "last").exists() else ["--overwrite"]
-    return [*base, *SETTINGS, f"train.epochs={epochs}", *how]
+    return [sys.executable, "-m", "nlphub", *base, f"run.folder={run}", *how]
 
 
-def finish(module: Path, run: Path, epochs: int, *, kills: int = 0, chance: random.Random | None = None, longest: float = 0.0) -> Counter:
+def finish(base: list[str], run: Path, *, kills: int = 0, chance: random.Random | None = None, longest: float = 0.0) -> Counter:
     """Run to the end with ``kills`` kills on the way; counts the kills, and the starts that resumed from a checkpoint."""
     done: Counter = Counter()
     while True:
         done["resumed"] += (run / "last").exists()
-        process = subprocess.Popen(command(module, run, epochs), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(command(base, run), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if chance and done["kills"] < kills and strike(process, run, chance, longest):
             done["kills"] += 1
             continue
@@ -88,16 +118,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--short", action="store_true", help="one epoch instead of three")
+    parser.add_argument("--pretrain", action="store_true", help="pretrain instead of fine-tuning")
+    parser.add_argument("--short", action="store_true", help="a third of the steps")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
-        module = small_module(Path(root) / "module")
+        base = settings(Path(root), pretrain=options.pretrain, short=options.short)
         started = time.perf_counter()
-        epochs = 1 if options.short else 3
-        finish(module, Path(root) / "straight", epochs)
+        finish(base, Path(root) / "straight")
         longest = time.perf_counter() - started
         chance = random.Random(options.seed)
-        done = finish(module, Path(root) / "killed", epochs, kills=options.kills, chance=chance, longest=longest)
+        done = finish(base, Path(root) / "killed", kills=options.kills, chance=chance, longest=longest)
         same = outcome(Path(root) / "straight") == outcome(Path(root) / "killed")
         leftovers = [path.name for folder in (Path(root), Path(root) / "killed") for path in folder.glob(".*") if path.suffix != ".lock"]
     print(

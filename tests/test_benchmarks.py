@@ -22,6 +22,10 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bits() -> None:
     assert "bitwise equal" in benchmark("kill_and_resume.py", "--kills", "2", "--short")
 
 
+def test_a_pretraining_killed_and_resumed_ends_with_the_same_bits() -> None:
+    assert "bitwise equal" in benchmark("kill_and_resume.py", "--pretrain", "--kills", "2", "--short")
+
+
 def test_the_start_is_measured_against_bare_python() -> None:
     rows = json.loads(benchmark("start.py", "--repeats", "1", "--json"))
     assert [row["name"] for row in rows][:2] == ["python", "import nlphub"]

@@ -1,5 +1,6 @@
 """``nlphub pretrain-data`` and ``nlphub pretrain``: text files to tokenised shards, shards to a pretrained module."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,7 @@ def pretrain(
     """
     from nlphub.recipe import load_pretrain_recipe
 
+    logging.getLogger("nlphub.training").setLevel(logging.INFO)  # hours without a word would worry
     loaded = load_pretrain_recipe(recipe, overrides or ())
     try:
         done = nlphub.pretrain(loaded, overwrite=overwrite, resume=resume, use_gpu=False if cpu else None)

@@ -28,7 +28,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, heads: int, dr
     # split, not slices: the gradient of a slice is as large as the whole, and there is one for every run
     for run, qs, ks, vs, keys in zip(layout.runs, torch.split(q, asked), torch.split(k, rows), torch.split(v, rows), drawn, strict=True):
         parts = (_heads_first(qs, run, heads), _heads_first(ks, run, heads), _heads_first(vs, run, heads))
-        if dropped is not None and columns is not None:  # torch's own dropout would leave the fused path and draw other masks
+        if dropped is not None and columns is not None and keys is not None:  # torch's own dropout would draw other masks
             mixed = _attend(*parts, keys.view(run.count, 1, -1, 1), columns[:, None, : run.length], dropped)
         elif _is_short_bf16(k, run):
             mixed = _attend(*parts)

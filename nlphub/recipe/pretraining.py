@@ -36,8 +36,7 @@ class PretrainSettings(Settings):
 
     Attributes:
         start: ``weights``: go on from the module's own; ``scratch``: from random ones made of ``seed``; ``counts``: from random ones,
-            but word embeddings from the text's co-occurrence counts, and first layers that look at neighbours, which spares a short
-            training its first millions of tokens.
+            but word embeddings from the text's co-occurrence counts, and first layers that look at neighbours, for short trainings.
         steps: optimizer steps.
         minutes: time of training, evaluations and checkpoints included; the schedule then follows the clock.
         batch_tokens: tokens of one optimizer step.
@@ -52,7 +51,7 @@ class PretrainSettings(Settings):
         mask: share of words that are masked, at the start.
         mask_end: the same at the end; it changes linearly in between.
         phrases: share of words that are glued to the word before, so that phrases and names of several words are masked as one.
-        dropout: of the encoder.
+        dropout: of the encoder, which then stays the module's; 0 = none in this training, and the module keeps its own for later ones.
         average: decay of the exponential moving average of the weights, which is what is evaluated and kept; 0 = none.
         precision: of matrix products: ``bf16`` or ``fp32``; ``auto`` is bf16 on a GPU and fp32 on a CPU.
         evaluate_minutes: time between two evaluations on ``data.dev``.

@@ -1,7 +1,6 @@
 """First word embeddings out of co-occurrence counts, so that a short pretraining need not learn them from nothing.
 
-Positive pointwise mutual information of tokens a few places apart, factorised (Levy and Goldberg, 2014): seconds for what takes a small
-network its first million tokens.
+Positive pointwise mutual information of tokens a few places apart, factorised (Levy and Goldberg, 2014).
 
 Notation: ``v`` entries of the vocabulary, ``d`` width.
 """

@@ -107,7 +107,8 @@ class Pretraining:
     def __init__(self, module: Module, settings: PretrainSettings, sampler: Sampler, position: Position | None = None) -> None:
         self.module, self.settings, self.sampler = module, settings, sampler
         self.position = position or Position()
-        module.set_dropout(settings.dropout)
+        if settings.dropout:
+            module.set_dropout(settings.dropout)
         self.optimizers = Optimizers(module.encoder, module.task_head, settings)
         self.average = Average(native.tensors(module.encoder, module.task_head), settings.average) if settings.average else None
         self.precision = precision(settings.precision, module.device)

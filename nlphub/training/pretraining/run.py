@@ -137,6 +137,15 @@ class _Run:
             run_folder.begin(folder, recipe, _lock(recipe, self.module, text))
             self.metrics.begin()
         self.training = Pretraining(self.module, recipe.train, sampler)
+        size = sum(parameter.numel() for parameter in self.module.parameters())
+        log.info(
+            "%d shards with %s tokens, %s parameters on %s in %s",
+            len(text),
+            f"{text.tokens:,}",
+            f"{size:,}",
+            device,
+            self.training.precision,
+        )
         self.before = self._resume() if resume else {}
         if not self.training.position.step:
             self.before = self._scores(_FINAL_TOKENS)
@@ -148,8 +157,9 @@ class _Run:
         for fact in with_bar(self.training.steps(), _describe, shown=progress):
             line = fact.as_dict()
             if clock[1].rings():
-                line["held_out"] = total(self._scores(_QUICK_TOKENS)).as_dict() if self.dev is not None else None
-                log.info("step %d: %s", fact.position.step, json.dumps(line))
+                held_out = total(self._scores(_QUICK_TOKENS)) if self.dev is not None else None
+                line["held_out"] = held_out.as_dict() if held_out else None
+                log.info("%s%s", _describe(fact)[2], f"  held-out masked accuracy {held_out.accuracy:.3f}" if held_out else "")
             self.metrics.append(line)
             if clock[0].rings():
                 self._keep()
@@ -278,5 +288,6 @@ def _as_dict(scores: Mapping[str, Score]) -> dict[str, Any]:
 
 
 def _describe(fact: Fact) -> tuple[float, float, str]:
-    text = f"step {fact.position.step}  loss {fact.loss:.3f}  masked accuracy {fact.accuracy:.3f}  {fact.tokens_per_second:,.0f} tokens/s"
-    return fact.done, 1.0, f"{text}  MFU {fact.utilisation:.2f}"
+    read = f"step {fact.position.step}  {fact.position.tokens / 1e6:.1f} M tokens"
+    learnt = f"loss {fact.loss:.3f}  masked accuracy {fact.accuracy:.3f}"
+    return fact.done, 1.0, f"{read}  {learnt}  {fact.tokens_per_second:,.0f} tokens/s  MFU {fact.utilisation:.2f}"

@@ -1,10 +1,10 @@
-"""First weights that know what counting can tell, for pretrainings too short to find it out by gradient descent.
+"""First weights that know what counting can tell, for trainings that are too short to waste a start.
 
-A post-norm transformer with learned positions spends its first millions of tokens on predicting frequent characters, before attention
-discovers that neighbours matter. Here word embeddings come from co-occurrences (:mod:`.embeddings`), position embeddings are sinusoids
-(Vaswani et al., 2017) in dimensions of their own, and the heads of the first layers look at one neighbour each: a sinusoid is shifted by
-a rotation, which is a matrix. The idea of starting attention as a convolution is that of Zheng et al. (2024, arXiv:2401.12511) and of
-mimetic initialisation (Trockman and Kolter, 2023, arXiv:2305.09828). Every weight is trained on.
+Word embeddings come from co-occurrences (:mod:`.embeddings`), position embeddings are sinusoids (Vaswani et al., 2017) in dimensions of
+their own, and the heads of the first layers look at one neighbour each: a sinusoid is shifted by a rotation, which is a matrix. The idea
+of starting attention as a convolution is that of Zheng et al. (2024, arXiv:2401.12511) and of mimetic initialisation (Trockman and Kolter,
+2023, arXiv:2305.09828). Every weight is trained on. On two cores (4 layers x 256, 0.65 million tokens) a quarter fewer tokens reached
+the loss of a random start; what remains of that after billions of tokens was not measured.
 
 Notation: ``d`` width, ``k`` width of a head.
 """

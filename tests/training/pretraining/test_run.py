@@ -56,6 +56,7 @@ def test_the_module_opens_with_and_without_its_head(recipe: Recipes, caplog: pyt
         guesser = hub.Module(directory=done.module, task="mlm")
     assert not caplog.records, "weights are there, so nothing has to be warned of"
     assert guesser.trained
+    assert classifier.encoder.config.dropout == 0.1, "pretraining without dropout says nothing about fine-tuning"
     assert not classifier.trained
     assert runs.weights_digest(guesser.encoder, guesser.task_head) == done.weights_digest
 
