@@ -39,6 +39,9 @@ class PretrainSettings(Settings):
             but word embeddings from the text's co-occurrence counts, and first layers that look at neighbours, for short trainings.
         steps: optimizer steps.
         minutes: time of training, evaluations and checkpoints included; the schedule then follows the clock.
+        shallow: share of the training, at its start, in which only the first ``shallow_layers`` layers run, for ``start: counts``: steps
+            are cheaper while the network learns what needs no depth, and the other layers join as near-identities.
+        shallow_layers: how many layers those are.
         batch_tokens: tokens of one optimizer step.
         max_tokens: tokens of one forward and backward pass; the gradients of several make a step.
         optimizer: ``muon``: Muon for the matrices of the layers and AdamW for the rest; or ``adamw`` for all.
@@ -62,6 +65,8 @@ class PretrainSettings(Settings):
     start: Literal["weights", "scratch", "counts"] = "weights"
     steps: Count | None = None
     minutes: Positive | None = None
+    shallow: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    shallow_layers: Count = 2
     batch_tokens: Count = 8192
     max_tokens: Count = 8192
     optimizer: Literal["muon", "adamw"] = "muon"
@@ -82,11 +87,13 @@ class PretrainSettings(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @model_validator(mode="after")
-    def _one_length(self) -> Self:
+    def _fits_together(self) -> Self:
         if (self.steps is None) == (self.minutes is None):
             raise ValueError("give either steps or minutes")
         if self.warmup + self.decay > 1:
             raise ValueError(f"warmup={self.warmup:g} and decay={self.decay:g} are more than the whole training")
+        if self.shallow and self.start != "counts":
+            raise ValueError(f"shallow={self.shallow:g} needs start: counts, which damps the layers that join; start is {self.start}")
         return self
 
 

@@ -7,12 +7,13 @@ one that ran through (on the same machine, when its length is given in steps).
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nlphub.checkpoints import native
@@ -20,7 +21,7 @@ from nlphub.data.batching import micro_batches, pack
 from nlphub.errors import TrainingError
 from nlphub.kernels import Noise
 from nlphub.module import Module
-from nlphub.nn.encoder import to_tensors
+from nlphub.nn.encoder import Encoder, to_tensors
 from nlphub.recipe.pretraining import PretrainSettings
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.masking import IGNORED, join_words
@@ -59,6 +60,7 @@ class Fact:
         loss: mean cross-entropy of the predicted tokens, in nats.
         accuracy: share of them whose best guess is right.
         factor: of the learning rates.
+        depth: layers that ran.
         mask: share of words that were masked.
         norm: of the gradients, before clipping.
         tokens: of this step, special ones included.
@@ -72,6 +74,7 @@ class Fact:
     loss: float
     accuracy: float
     factor: float
+    depth: int
     mask: float
     norm: float
     tokens: int
@@ -94,6 +97,7 @@ class Fact:
             "loss": round(self.loss, 4),
             "accuracy": round(self.accuracy, 4),
             "factor": round(self.factor, 4),
+            "depth": self.depth,
             "mask": round(self.mask, 4),
             "norm": round(self.norm, 3),
             "tokens_per_second": round(self.tokens_per_second),
@@ -122,6 +126,12 @@ class Pretraining:
         assert self.settings.minutes is not None
         return self.position.seconds / (60 * self.settings.minutes)
 
+    @property
+    def depth(self) -> int:
+        """Layers that run now: progressive stacking (Gong et al., 2019, ICML), but the layers that join are damped, not copied."""
+        layers = self.module.encoder.config.layers
+        return min(self.settings.shallow_layers, layers) if self.done < self.settings.shallow else layers
+
     def steps(self) -> Iterator[Fact]:
         """Train until the end; one fact for each step.
 
@@ -140,7 +150,7 @@ class Pretraining:
             yield replace(fact, position=self.position, seconds=now - started, utilisation=self._flops(fact) / (now - started) / self._peak)
 
     def _step(self, number: int) -> Fact:
-        settings, done = self.settings, self.done
+        settings, done, depth = self.settings, self.done, self.depth
         if settings.steps is not None:
             factor = warmup_stable_decay(number / settings.steps, warmup=settings.warmup, decay=settings.decay)
         else:
@@ -159,7 +169,7 @@ class Pretraining:
         if self.average is not None:
             self.average.update(number)
         position = Position(number, self.position.tokens + len(masked.ids), self.position.seconds, dict(self.sampler.taken))
-        return Fact(position, done, loss, right / predicted, factor, rate, norm, len(masked.ids), predicted)
+        return Fact(position, done, loss, right / predicted, factor, depth, rate, norm, len(masked.ids), predicted)
 
     def _mask(self, encoded: Encoded, word_starts: np.ndarray[Any, Any], number: int, rate: float) -> tuple[Encoded, Ints]:
         generator = np.random.default_rng([self.settings.seed, number, 1])
@@ -187,12 +197,23 @@ class Pretraining:
         wanted = np.flatnonzero(targets[begin:end] != IGNORED)
         packed = to_tensors(pack(encoded, rows), device)
         goal = torch.from_numpy(targets[begin:end][wanted]).to(device)
-        with autocast(device, self.precision):
+        with autocast(device, self.precision), _first_layers(self.module.encoder, self.depth):
             logits = self.module.task_head(self.module.encoder(packed, noise=noise)[torch.from_numpy(wanted).to(device)])
         losses = F.cross_entropy(logits.float(), goal, reduction="none")
         return losses, (logits.detach().argmax(1) == goal).sum()
 
     def _flops(self, fact: Fact) -> float:
         """Operations of a step; attention is counted as if all sequences were as long as they may be."""
-        each = token_flops(self.module.encoder.config, length=self.sampler.max_length, predicted=fact.predicted / fact.tokens)
-        return each * fact.tokens
+        config = replace(self.module.encoder.config, layers=fact.depth)
+        return fact.tokens * token_flops(config, length=self.sampler.max_length, predicted=fact.predicted / fact.tokens)
+
+
+@contextmanager
+def _first_layers(encoder: Encoder, depth: int) -> Iterator[None]:
+    """Only the first ``depth`` layers run within the block; the gradients of the others stay None, so optimizers leave them alone."""
+    whole = encoder.blocks
+    encoder.blocks = cast("nn.ModuleList", whole[:depth])
+    try:
+        yield
+    finally:
+        encoder.blocks = whole

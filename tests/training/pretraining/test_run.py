@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +67,47 @@ def test_two_runs_of_one_recipe_are_bitwise_equal(recipe: Recipes) -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+SHALLOW = {"start": "counts", "shallow": 0.6, "shallow_layers": 1}
+
+
+@pytest.mark.parametrize("settings", [{"optimizer": "muon"}, {"optimizer": "adamw"}, SHALLOW], ids=["muon", "adamw", "shallow"])
 @pytest.mark.parametrize("stop", [0, 2, 5])
-def test_a_run_that_died_goes_on_to_the_same_weights(recipe: Recipes, monkeypatch: pytest.MonkeyPatch, optimizer: str, stop: int) -> None:
-    whole = hub.pretrain(recipe(run="whole", steps=6, optimizer=optimizer), progress=False)
+def test_a_run_that_died_goes_on_to_the_same_weights(
+    recipe: Recipes, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], stop: int
+) -> None:
+    whole = hub.pretrain(recipe(run="whole", steps=6, **settings), progress=False)
     with monkeypatch.context() as patch:
         stop_after(patch, stop)
         with pytest.raises(Stopped):
-            hub.pretrain(recipe(steps=6, optimizer=optimizer), progress=False)
-    resumed = hub.pretrain(recipe(steps=6, optimizer=optimizer), resume=True, progress=False)
+            hub.pretrain(recipe(steps=6, **settings), progress=False)
+    resumed = hub.pretrain(recipe(steps=6, **settings), resume=True, progress=False)
     assert resumed.weights_digest == whole.weights_digest
     assert (resumed.steps, resumed.tokens, resumed.before) == (whole.steps, whole.tokens, whole.before)
     steps = [json.loads(line)["step"] for line in (resumed.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_layers_above_a_shallow_start_wait_as_they_are_and_then_train(recipe: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, Any, Any]] = []
+    steps = Pretraining.steps
+
+    def watched(self: Pretraining) -> Iterator[Fact]:
+        low, high = (block.down.weight for block in self.module.encoder.blocks)
+        for fact in steps(self):
+            seen.append((fact.depth, low.detach().clone(), high.detach().clone()))
+            yield fact
+
+    monkeypatch.setattr(Pretraining, "steps", watched)
+    hub.pretrain(recipe(steps=5, average=0.0, **SHALLOW), progress=False)
+    assert [depth for depth, _, _ in seen] == [1, 1, 1, 2, 2]
+    for (_, low, high), (depth, next_low, next_high) in pairwise(seen):
+        assert not low.equal(next_low)
+        assert high.equal(next_high) == (depth == 1)
+
+
+def test_a_shallow_start_needs_damped_layers(recipe: Recipes) -> None:
+    with pytest.raises(ValueError, match="needs start: counts"):
+        recipe(steps=2, start="scratch", shallow=0.5)
 
 
 def test_a_run_that_ended_has_nothing_left_to_do(recipe: Recipes) -> None:
