@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nlphub.tasks.fill_mask import FilledMask, FilledText
     from nlphub.tasks.predictions import Prediction
     from nlphub.tasks.tokens import FoundSpan, SpanPrediction
+    from nlphub.training.calibrate import calibrate
     from nlphub.training.optim import parameter_groups
     from nlphub.training.run import finetune
     from nlphub.training.trainer import Report, Trainer
@@ -42,6 +43,7 @@ _HOMES = {
     "Splits": "data.examples",
     "TrainSettings": "recipe",
     "Trainer": "training.trainer",
+    "calibrate": "training.calibrate",
     "finetune": "training.run",
     "find_module": "hub.registry",
     "list_modules": "hub.registry",
@@ -69,6 +71,7 @@ __all__ = [
     "TrainSettings",
     "Trainer",
     "__version__",
+    "calibrate",
     "find_module",
     "finetune",
     "list_modules",

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nlphub.calibration import NEUTRAL, Calibration
 from nlphub.checkpoints import native
 from nlphub.checkpoints.folders import module_folder
 from nlphub.data.batching import Packed
@@ -26,7 +27,7 @@ from nlphub.nn.heads import Head
 from nlphub.nn.inference import head_logits, sentence_vectors
 from nlphub.nn.initialise import initialise
 from nlphub.tasks import outputs_of, task_named
-from nlphub.tasks.predictions import Calibration, as_texts
+from nlphub.tasks.predictions import as_texts
 from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
 
@@ -94,7 +95,7 @@ class Module(nn.Module):
         self.heads: dict[str, type[Head]] = parts.heads
         self.head: Head | None = None
         self.labels: tuple[str, ...] = ()
-        self.calibration = Calibration()
+        self.calibration: Calibration = NEUTRAL
         self.numbered = label_map is not None
         self.trained = False
         self.seed = seed
@@ -142,7 +143,7 @@ class Module(nn.Module):
         self.head = self.heads[task](self.encoder.config.width, len(outputs), dropout=self.encoder.config.dropout)
         initialise(self.head, seed=self.seed)
         self.head.to(self.device).attach(self.encoder)
-        self.trained, self.calibration = False, Calibration()
+        self.trained, self.calibration = False, NEUTRAL
         self.train(self.training)
 
     def set_dropout(self, probability: float) -> None:
@@ -219,6 +220,7 @@ class Module(nn.Module):
     def write(self, folder: Path) -> None:
         """Write the same files into an existing folder that the caller publishes."""
         native.save_checkpoint(folder, encoder=self.encoder, head=self.head, tokenizer=self.tokenizer, config=self._facts())
+        self.calibration.write(folder)
 
     def load_weights(self, folder: Path) -> None:
         """Replace all weights by those of a saved module of the same shape.
@@ -244,7 +246,7 @@ class Module(nn.Module):
             tokenizer=self.tokenizer,
             labels=self.labels,
             card=self._facts(),
-            **self.calibration.as_dict(),
+            calibration=self.calibration,
         )
 
     def extra_repr(self) -> str:
@@ -294,18 +296,18 @@ class Module(nn.Module):
                 f"{folder} answers task {config['task']} with the labels {', '.join(config['labels'])}; this module was made for "
                 f"{self.task} with {', '.join(self.labels)}. Leave out task and labels to take over those of the checkpoint."
             )
-        self._adopt(config, native.load_matching(folder, config, encoder=self.encoder, head=self.head, labels=self.labels))
+        self._adopt(folder, config, native.load_matching(folder, config, encoder=self.encoder, head=self.head, labels=self.labels))
 
-    def _adopt(self, config: Mapping[str, Any], head: Head | None) -> None:
+    def _adopt(self, folder: Path, config: Mapping[str, Any], head: Head | None) -> None:
         """What a trained head brings with it."""
         self.trained = head is not None
-        self.calibration = Calibration.of(config.get("calibration") if head is not None else None)
+        self.calibration = Calibration.of(config.get("calibration"), folder) if head is not None else NEUTRAL
 
     def _fill(self, folder: Path) -> None:
         """Weights from the folder; or, while a module has no trained ones, from its fixed seed."""
         if native.has_weights(folder):
             head = native.load_matching(folder, self.config, encoder=self.encoder, head=self.head, labels=self.labels)
-            self._adopt(self.config, head)
+            self._adopt(folder, self.config, head)
             if head is not self.head and self.config.get("task"):
                 log.warning("%s answers other labels than those asked for: the module gets a new, untrained head", folder)
             return

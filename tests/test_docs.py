@@ -1,5 +1,6 @@
 """The documents tell the truth: their Python runs as it stands, their commands parse, the twins say the same."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh.md")
+SHORT = {"finetune": ["train.epochs=1"], "pretrain": ["train.minutes=null", "train.steps=1", "train.batch_tokens=512"]}
 ROWS = [
     *((text, "退货") for text in ("我要退这双鞋", "能退钱吗", "不想要了怎么退")),
     *((text, "转人工") for text in ("转人工", "叫客服来", "人工服务")),
@@ -31,6 +33,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     text = "问题,意图\n" + "".join(f"{question},{intent}\n" for question, intent in ROWS)
     (tmp_path / "questions.csv").write_bytes(text.encode("gb18030"))
+    rows = [row.split(",")[0] for row in (ROOT / "recipes/data/bank_intents/train.csv").read_text("utf-8").splitlines()[1:]]
+    (tmp_path / "tickets.txt").write_text("\n".join("，".join(rows[i : i + 6]) + "。" for i in range(0, 600, 6)), "utf-8")
+    (tmp_path / "chats.jsonl").write_text("\n".join(json.dumps({"text": "，".join(rows[i : i + 6])}) for i in range(600, 900, 6)), "utf-8")
     return tmp_path
 
 
@@ -52,7 +57,7 @@ def test_commands_in_the_readme_run_as_they_stand(desk: Path) -> None:
         book.active.append(row)
     book.save(desk / "new_questions.xlsx")
     for command in commands("README.md"):
-        extra = ["train.epochs=1"] if command[0] == "finetune" else []
+        extra = SHORT.get(command[0], [])
         result = CliRunner().invoke(app, [*command, *extra])
         assert result.exit_code == 0, (command, result.output, result.exception)
 

@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nlphub import __version__
+from nlphub.calibration import REFERENCES
 from nlphub.checkpoints.compact import Shape, compact
 from nlphub.checkpoints.gate import baidu_hint, read_tensors
 from nlphub.errors import InputError, WeightsError, brief
@@ -28,7 +29,7 @@ from nlphub.text.tokenizers import Tokenizer
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
-_WRITTEN = {WEIGHTS, CONFIG, "README.md", "vocab.txt", "folds.tsv", "nlphub_tokenizer.json"}  # names in a saved module's folder
+_WRITTEN = {WEIGHTS, CONFIG, REFERENCES, "README.md", "vocab.txt", "folds.tsv", "nlphub_tokenizer.json"}  # in a saved module's folder
 _WRITTEN |= {"training_state.json", "training_state.safetensors"}  # ... and in last/ of a run
 _FOREIGN = (".pdparams", ".pdopt", ".pdiparams", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _MAX_CONFIG = 1 << 20  # bytes

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from nlphub import __version__
-from nlphub.cli import hub, inference, pretraining, recipes, training
+from nlphub.cli import doctor, hub, inference, pretraining, recipes, robustness, training
 from nlphub.errors import NlphubError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A pretrained-model hub and fine-tuning platform for Chinese NLP.",
 )
-for group in (hub, recipes, training, pretraining, inference):
+for group in (hub, recipes, doctor, training, pretraining, inference, robustness):
     group.register(app)
 
 

@@ -85,6 +85,8 @@ def _print_run(run: "Run") -> None:
         print(f"Scores on the {run.judged_on} set\n\n{run.metrics.table()}\n")
         if run.picture is not None:
             print(f"confusion matrix  {run.picture}")
+    if run.calibrated is not None:
+        print(f"calibration       {run.calibrated.summary()}")
     print(f"run               {run.folder}")
     print(f"weights sha256    {run.weights_digest}")
     if run.report.steps:
@@ -101,6 +103,7 @@ def _as_dict(run: "Run") -> dict[str, object]:
         "run": str(run.folder),
         "judged_on": run.judged_on,
         "metrics": run.metrics.as_dict() if run.metrics else None,
+        "calibration": run.calibrated.as_dict() if run.calibrated else None,
         "weights_sha256": run.weights_digest,
         "artefact": str(run.artefact) if run.artefact else None,
         "steps": run.report.steps,

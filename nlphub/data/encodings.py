@@ -76,7 +76,7 @@ def detect(path: Path) -> str:
             return name
         tried[name] = problem
     raise DataError(
-        f"The encoding of {path} is not known. Save it as UTF-8, or name its encoding with encoding=.",
+        f"The encoding of {path} is not known. Save it as UTF-8, or name its encoding (encoding=, --encoding, data.encoding).",
         [f"not {name}: {problem}" for name, problem in tried.items()],
     )
 

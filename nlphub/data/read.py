@@ -185,9 +185,14 @@ def _header_problem(columns: Sequence[str], header: Sequence[str]) -> str:
     if not missing and not twice:
         return ""
     there = ", ".join(map(repr, header[:50]))
+    choice = "Choose with text=, label=, pair=, spans= (data.text, ...)."
+    return f"{' '.join(missing + twice)} The columns are: {there}.{separator_hint(header)} {choice}"
+
+
+def separator_hint(header: Sequence[str]) -> str:
+    """What to do about a header that looks like several columns apart by another sign, to end a message with; or nothing."""
     other = next((sign for sign in ("\t", ";", "|", ",") if len(header) == 1 and sign in header[0]), None)
-    hint = f" It looks separated by {other!r}: name it .tsv for tabs, or begin it with the line sep={other}." if other else ""
-    return f"{' '.join(missing + twice)} The columns are: {there}.{hint} Choose with text=, label=, pair=, spans= (data.text, ...)."
+    return f" It looks separated by {other!r}: name it .tsv for tabs, or begin it with the line sep={other}." if other else ""
 
 
 def _parts(source: Any) -> Iterator[tuple[str, Any]]:
@@ -203,15 +208,19 @@ def _parts(source: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(source, str) and source.startswith("hf://"):
         yield from _parts(_from_hub(source))
     elif isinstance(source, str | Path):
-        yield "train", _existing(source)
+        yield "train", existing_file(source)
     elif hasattr(source, "column_names") and hasattr(source, "select_columns"):
         yield "train", source
     else:
         raise DataError(f"load_data cannot read {brief(source)}; it takes a file, hf://org/name, a datasets object or a mapping of splits")
 
 
-def _existing(source: str | Path) -> Path:
-    """The path of a file that is there."""
+def existing_file(source: str | Path) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        DataError: there is none of that name; the nearest name is offered.
+    """
     path = paths.resolve(str(source), base=Path.cwd())
     if path.is_file():
         return path

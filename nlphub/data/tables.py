@@ -33,12 +33,12 @@ class Options:
     Attributes:
         encoding: of text files; ``None`` = found out from the whole file.
         quotes: whether csv and tsv fields may be quoted.
-        columns: the columns that will be asked for, so that a columnar file need not be read whole.
+        columns: the columns that will be asked for, so that a columnar file need not be read whole; ``None`` = all of them.
     """
 
     encoding: str | None
     quotes: bool
-    columns: tuple[str, ...]
+    columns: tuple[str, ...] | None
 
 
 def read_rows(path: Path, options: Options, report: Report) -> Rows:
@@ -202,7 +202,7 @@ def _read_parquet(path: Path, options: Options, report: Report) -> Rows:
     with _opened(parquet.ParquetFile, path, "a parquet file") as file:
         names = list(file.schema_arrow.names)
         yield 0, [name.strip() for name in names]
-        wanted = [name for name in names if name.strip() in options.columns]
+        wanted = [name for name in names if options.columns is None or name.strip() in options.columns]
         number = 0
         for batch in file.iter_batches(columns=wanted):
             columns: Mapping[str, list[Any]] = dict(zip(batch.schema.names, (column.to_pylist() for column in batch.columns), strict=True))

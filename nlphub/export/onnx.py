@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from nlphub import __version__
+from nlphub.calibration import NEUTRAL, Calibration, softmax
 from nlphub.checkpoints.huggingface import config_to_huggingface
 from nlphub.checkpoints.native import weights_digest
 from nlphub.data.batching import pack, pad
@@ -29,7 +30,6 @@ from nlphub.nn.heads import Head
 from nlphub.runtime import artefact
 from nlphub.runtime.session import open_session
 from nlphub.tasks import outputs_of
-from nlphub.tasks.predictions import softmax
 from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
 
@@ -90,8 +90,7 @@ def export_artefact(
     tokenizer: Tokenizer,
     labels: Sequence[str],
     card: Mapping[str, Any],
-    temperature: float = 1.0,
-    threshold: float = 0.0,
+    calibration: Calibration = NEUTRAL,
 ) -> ExportReport:
     """Write an artefact (see :mod:`nlphub.runtime.artefact`) that ``nlphub.Predictor`` runs; it appears whole or not at all.
 
@@ -100,8 +99,7 @@ def export_artefact(
         labels: of the module.
         card: facts about the module: ``architecture``, ``licence``, ``metrics`` for the card; ``max_length`` in tokens, to which texts
             are cut (default: all that the network has positions for).
-        temperature: of the calibrated probabilities.
-        threshold: best probabilities below it are rejected.
+        calibration: how logits become answers.
 
     Raises:
         ExportError: the graph and the module differ by more than :data:`TOLERANCE`, the task has no export yet, or ``folder`` holds
@@ -117,11 +115,13 @@ def export_artefact(
         write_graph(model, temporary / artefact.GRAPH)
         parity = _require_parity(measure_parity(model, temporary / artefact.GRAPH, tokenizer))
         tokenizer.save(temporary)
+        calibration.write(temporary)
         publish_json(temporary / artefact.CONFIG, config_to_huggingface(encoder.config, labels=outputs))
         publish_text(temporary / artefact.CARD, card_text(card, task=head.task, labels=labels, parity=asdict(parity)))
         files = artefact.describe(temporary)
         facts = {
             "architecture": card.get("architecture"),
+            "calibration": calibration.as_dict(),
             "files": files,
             "labels": list(labels),
             "max_length": card.get("max_length", min(tokenizer.max_length, encoder.config.positions)),
@@ -130,8 +130,6 @@ def export_artefact(
             "parity": asdict(parity),
             "schema": artefact.SCHEMA,
             "task": head.task,
-            "temperature": temperature,
-            "threshold": threshold,
             "tokenizer": {"digest": tokenizer.digest},
             "weights": weights_digest(encoder, head),
         }

@@ -111,8 +111,13 @@ def verify(card: Card | Installed) -> list[str]:
     return [
         *(problem for entry in wanted if (problem := _problem(place / entry.path, entry))),
         *(f"{path}: is no file of this module; nothing reads it, delete it" for path in _files_in(place) if path not in known),
-        *(problem for entry in card.files if isinstance(card, Card) for problem in _bundle_problems(entry)),
+        *(verify_bundle(card) if isinstance(card, Card) else ()),
     ]
+
+
+def verify_bundle(card: Card) -> list[str]:
+    """Hash every file of a module that ships with this installation of nlphub, installed or not. Returns what is wrong."""
+    return [problem for entry in card.files for problem in _bundle_problems(entry)]
 
 
 def remove(name: str, version: str | None = None) -> int:

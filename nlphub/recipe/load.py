@@ -17,7 +17,13 @@ from nlphub.recipe.schema import Recipe
 AnyRecipe = Recipe | PretrainRecipe
 
 _SUFFIXES = (".yaml", ".yml")
-_INPUTS = (("module", "directory"), ("data", "train"), ("data", "dev"), ("data", "test"))  # paths that are read
+_INPUTS = (
+    ("module", "directory"),
+    ("data", "train"),
+    ("data", "dev"),
+    ("data", "test"),
+    ("calibration", "out_of_scope"),
+)  # paths that are read
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -101,7 +107,8 @@ def _open(source: str | Path) -> tuple[str, str, Path]:
     path = Path(source).expanduser() if is_file else recipe_path(str(source))
     try:
         with path.open("rb") as stream:
-            return _decode(stream.read(safe_yaml.MAX_BYTES + 1), str(path)), str(path), path.absolute().parent
+            base = path.absolute().parent if is_file else Path.cwd()  # a bundled recipe speaks of the caller's files, or of bundle:...
+            return _decode(stream.read(safe_yaml.MAX_BYTES + 1), str(path)), str(path), base
     except OSError as wrong:
         raise RecipeError(f"The recipe {path} cannot be read: {wrong.strerror}") from wrong
 

@@ -155,6 +155,30 @@ class TrainSettings(Settings):
     evaluate_every: Literal["epoch"] | Count = "epoch"
 
 
+class CalibrationSettings(Settings):
+    """How a trained seq-cls module gets believable probabilities and learns to say no; needs a dev set.
+
+    Attributes:
+        aim: one of ``{precision: 0.95}`` (so many of the accepted answers are right), ``{coverage: 0.9}`` (so many texts get an accepted
+            answer), ``{rejection: 0.9}`` (so many out-of-scope texts are rejected); ``null`` = every answer is accepted.
+        confidence: what an answer is accepted by: ``probability``, ``energy``, ``neighbours`` (similarity to training examples); ``auto`` =
+            the one that is best on dev.
+        per_label: labels with 20 answers or more on dev get thresholds of their own.
+        out_of_scope: a file of texts that belong to no label, in the column ``data.text``; one half helps to choose, the other judges.
+    """
+
+    aim: Annotated[dict[Literal["precision", "coverage", "rejection"], Share], Field(min_length=1, max_length=1)] | None = None
+    confidence: Literal["auto", "probability", "energy", "neighbours"] = "auto"
+    per_label: bool = False
+    out_of_scope: Name | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.aim is not None and "rejection" in self.aim and self.out_of_scope is None:
+            raise ValueError("aim rejection needs out_of_scope, a file of texts that belong to no label")
+        return self
+
+
 class RunSettings(Settings):
     """Where the run is kept.
 
@@ -187,6 +211,7 @@ class Recipe(Settings):
     task: Literal["seq-cls", "token-cls"]
     data: DataSettings
     train: TrainSettings = Field(default=TrainSettings(), validate_default=True)
+    calibration: CalibrationSettings = CalibrationSettings()
     run: RunSettings
     export: ExportSettings = ExportSettings()
     examples: Texts = ()
@@ -206,6 +231,19 @@ class Recipe(Settings):
     def _columns_of_the_task(self) -> Self:
         if (self.data.spans is not None) != (self.task == "token-cls"):
             raise ValueError("task token-cls, and no other, needs data.spans: the column of spans, or of tags beside data.text=tokens")
+        return self
+
+    @model_validator(mode="after")
+    def _calibration_of_the_task(self) -> Self:
+        if self.task != "seq-cls" and self.calibration != CalibrationSettings():
+            raise ValueError(f"calibration is of task seq-cls, and this recipe's is {self.task}")
+        if (
+            self.calibration.aim is not None
+            and self.data.dev is None
+            and "dev" not in self.data.split
+            and not self.data.train.startswith("hf://")
+        ):
+            raise ValueError("calibration.aim needs a dev set to choose thresholds on: give data.dev, or data.split={dev: 0.1}")
         return self
 
     @model_validator(mode="after")

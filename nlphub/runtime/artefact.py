@@ -2,24 +2,25 @@
 
 nlphub.json            this file: task, labels, calibration, digests of all other files, versions, measured parity
 onnx/model.onnx        input_ids, attention_mask, token_type_ids, int64 [batch, sequence] -> logits
+references.safetensors what some calibrations compare with
 config.json            sizes and id2label under the names that Hugging Face's tools read
 nlphub_tokenizer.json  and the tokenizer's other files
 README.md              the card
 """
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nlphub.errors import StoreError
+from nlphub.calibration import Calibration, problems
+from nlphub.errors import InputError, StoreError
 from nlphub.files import sha256
 
 FACTS, GRAPH, CONFIG, CARD = "nlphub.json", "onnx/model.onnx", "config.json", "README.md"
 INPUTS, OUTPUT = ("input_ids", "attention_mask", "token_type_ids"), "logits"
-SCHEMA = 1
+SCHEMA = 2
 
 _MAX_FACTS = 4 << 20  # bytes
 
@@ -32,8 +33,7 @@ class Artefact:
         folder: where it lies.
         task: the task of its head.
         labels: in the order of the logits.
-        temperature: logits are divided by it.
-        threshold: answers with a smaller best probability are rejected.
+        calibration: how logits become answers.
         max_length: tokens of a sequence, special ones included; longer texts are cut.
         tokenizer: digest of the tokenizer that the weights were made with.
         files: path inside the folder -> SHA-256.
@@ -42,8 +42,7 @@ class Artefact:
     folder: Path
     task: str
     labels: tuple[str, ...]
-    temperature: float
-    threshold: float
+    calibration: Calibration
     max_length: int
     tokenizer: str
     files: Mapping[str, str]
@@ -61,19 +60,25 @@ class Artefact:
             StoreError: the folder is no artefact, is damaged, or was made by a newer nlphub; all mistakes at once.
         """
         facts = _read(folder / FACTS)
-        if problems := [*_problems(facts)] or [*_damage(folder, facts["files"])]:
-            lines = "\n".join(f"  - {problem}" for problem in problems)
+        if wrong := [*_problems(facts)] or [*_damage(folder, facts["files"])]:
+            lines = "\n".join(f"  - {problem}" for problem in wrong)
             raise StoreError(f"The artefact {folder} cannot be used:\n{lines}\nExport it again: module.export(...) or `nlphub export`.")
         return cls(
             folder=folder,
             task=facts["task"],
             labels=tuple(facts["labels"]),
-            temperature=float(facts["temperature"]),
-            threshold=float(facts["threshold"]),
+            calibration=_calibration(facts["calibration"], folder),
             max_length=facts["max_length"],
             tokenizer=facts["tokenizer"]["digest"],
             files={path: entry["sha256"] for path, entry in facts["files"].items()},
         )
+
+
+def _calibration(facts: Mapping[str, Any], folder: Path) -> Calibration:
+    try:
+        return Calibration.of(facts, folder)
+    except InputError as wrong:
+        raise StoreError(f"The artefact {folder} cannot be used: {wrong}") from wrong
 
 
 def describe(folder: Path) -> dict[str, dict[str, int | str]]:
@@ -118,10 +123,10 @@ def _problems(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"task: expected a name, found {facts.get('task')!r}"
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
         yield f"labels: expected a list of names, found {str(labels)[:80]}"
-    if not _is_number(facts.get("temperature")) or facts["temperature"] <= 0:
-        yield f"temperature: expected a number above 0, found {facts.get('temperature')!r}"
-    if not _is_number(facts.get("threshold")) or not 0 <= facts["threshold"] <= 1:
-        yield f"threshold: expected a number from 0 to 1, found {facts.get('threshold')!r}"
+    if not isinstance(facts.get("calibration"), dict):
+        yield f"calibration: expected a table, found {facts.get('calibration')!r}"
+    else:
+        yield from problems(facts["calibration"])
     if type(facts.get("max_length")) is not int or facts["max_length"] < 3:
         yield f"max_length: expected a whole number of at least 3, found {facts.get('max_length')!r}"
     if not isinstance(tokenizer, dict) or not isinstance(tokenizer.get("digest"), str):
@@ -147,7 +152,3 @@ def _damage(folder: Path, files: Mapping[str, Mapping[str, str]]) -> Iterator[st
 def _is_inside(path: str) -> bool:
     parts = PurePosixPath(path)
     return not parts.is_absolute() and ".." not in parts.parts and "\\" not in path and ":" not in path and "\0" not in path
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

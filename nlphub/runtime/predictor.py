@@ -15,7 +15,6 @@ from nlphub.errors import InputError, WeightsError
 from nlphub.runtime.artefact import INPUTS, OUTPUT, Artefact
 from nlphub.runtime.session import open_session
 from nlphub.tasks import task_named
-from nlphub.tasks.predictions import Calibration
 from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import load_tokenizer
 
@@ -67,9 +66,8 @@ class Predictor:
             InputError: something is not of the form that the task takes, or a number is not positive.
         """
         inputs = self._task.read(texts, self.tokenizer, max_length=self.artefact.max_length)
-        calibration = Calibration(self.artefact.temperature, self.artefact.threshold)
         logits = self._logits(inputs.encoded, batch_tokens)
-        return self._task.decode(logits, inputs, self.labels, top_k=top_k, calibration=calibration)
+        return self._task.decode(logits, inputs, self.labels, top_k=top_k, calibration=self.artefact.calibration)
 
     def logits(self, texts: str | Sequence[str], *, batch_tokens: int = _BATCH_TOKENS) -> NDArray[np.float32]:
         """Float32, in the caller's order, before calibration: ``(n, labels)`` of seq-cls, ``(t, tags)`` of token-cls, ``t`` tokens of all

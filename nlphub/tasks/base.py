@@ -13,9 +13,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nlphub.calibration import Calibration
 from nlphub.data.examples import Examples
 from nlphub.evaluation.metrics import Metrics
-from nlphub.tasks.predictions import Calibration
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.tokenizers import Tokenizer
 

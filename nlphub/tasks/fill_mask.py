@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nlphub.calibration import Calibration, softmax
 from nlphub.errors import InputError, brief
 from nlphub.labels import check_labels
 from nlphub.tasks.base import Flags, Inputs, Logits
-from nlphub.tasks.predictions import Calibration, as_texts, softmax
+from nlphub.tasks.predictions import as_texts
 from nlphub.text.blanks import BLANK
 from nlphub.text.encoding import Ints
 from nlphub.text.tokenizers import Tokenizer

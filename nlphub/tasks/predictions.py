@@ -1,12 +1,13 @@
 """What a prediction is, and how logits become one: shared by ``Module.predict`` and ``Predictor``, so that they agree."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nlphub.calibration import NEUTRAL, Calibration, softmax
 from nlphub.errors import InputError
 
 Floats = NDArray[np.floating]
@@ -19,7 +20,8 @@ class Prediction:
     Attributes:
         label: the best label, or ``None`` when the answer is rejected.
         score: probability of the best label, 0 to 1, also when it is rejected.
-        accepted: whether ``score`` reaches the module's threshold (always, while no threshold is set).
+        accepted: whether the answer's confidence, which is ``score`` unless calibration chose another one, reaches the module's
+            threshold (always, while no threshold is set).
         top: the most probable labels with their probabilities, best first.
     """
 
@@ -42,38 +44,6 @@ class Prediction:
         return self.label or "(rejected)", f"{self.score:.3f}"
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """How logits become answers; kept with a module and with its artefact, so that both answer alike.
-
-    Attributes:
-        temperature: logits are divided by it (Guo et al., 2017).
-        threshold: answers whose best probability is below it are rejected; 0 accepts all.
-    """
-
-    temperature: float = 1.0
-    threshold: float = 0.0
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any] | None) -> "Calibration":
-        """From what :meth:`as_dict` gave, or the neutral one.
-
-        Raises:
-            InputError: it is something else.
-        """
-        try:
-            made = cls(**facts) if facts else cls()
-            if made.temperature > 0 and 0 <= made.threshold <= 1:
-                return made
-        except TypeError:
-            pass
-        raise InputError(f"calibration {facts!r} is not a temperature above 0 and a threshold from 0 to 1")
-
-    def as_dict(self) -> dict[str, float]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
-
-
 def as_texts(texts: Any) -> list[Any]:
     """A list of texts from one string, strings, or PaddleHub's ``[["text"], ...]``. The tokenizer judges what is left."""
     if isinstance(texts, str):
@@ -83,19 +53,12 @@ def as_texts(texts: Any) -> list[Any]:
     return [text[0] if isinstance(text, list | tuple) and len(text) == 1 else text for text in texts]
 
 
-def softmax(logits: Floats, *, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Probabilities ``(b, labels)`` of logits ``(b, labels)``, in float64."""
-    scaled = logits.astype(np.float64) / temperature
-    exponents = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
-
-
 def classify(
     logits: Floats,
     labels: Sequence[str],
     *,
     top_k: int = 5,
-    calibration: Calibration = Calibration(),
+    calibration: Calibration = NEUTRAL,
 ) -> list[Prediction]:
     """One :class:`Prediction` for each row of logits ``(b, labels)``; equal scores keep the order of ``labels``.
 
@@ -106,10 +69,10 @@ def classify(
         raise InputError(f"top_k={top_k!r} must be at least 1")
     scores = softmax(logits, temperature=calibration.temperature)
     ranks = np.argsort(-scores, axis=-1, kind="stable")[:, :top_k]
-    return [_prediction([(labels[i], float(row[i])) for i in best], calibration.threshold) for row, best in zip(scores, ranks, strict=True)]
+    accepted = calibration.accepts(logits, labels).tolist()
+    return [_prediction([(labels[i], float(row[i])) for i in best], sure) for row, best, sure in zip(scores, ranks, accepted, strict=True)]
 
 
-def _prediction(top: list[tuple[str, float]], threshold: float) -> Prediction:
+def _prediction(top: list[tuple[str, float]], accepted: bool) -> Prediction:
     label, score = top[0]
-    accepted = score >= threshold
     return Prediction(label=label if accepted else None, score=score, accepted=accepted, top=tuple(top))

@@ -5,13 +5,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nlphub.calibration import Calibration
 from nlphub.data.checks import check_for_training, check_labels_known, known_names
 from nlphub.data.examples import Examples
 from nlphub.errors import InputError, brief
 from nlphub.evaluation.metrics import ClassificationMetrics, classification_report
 from nlphub.labels import check_labels
 from nlphub.tasks.base import Flags, Inputs, Logits
-from nlphub.tasks.predictions import Calibration, Prediction, as_texts, classify
+from nlphub.tasks.predictions import Prediction, as_texts, classify
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.tokenizers import Tokenizer
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nlphub.calibration import Calibration, softmax
 from nlphub.data.batching import places_in, token_batches
 from nlphub.data.checks import check_for_training, check_labels_known, known_names
 from nlphub.data.examples import Examples
@@ -21,7 +22,7 @@ from nlphub.errors import InputError
 from nlphub.evaluation.spans import SpanMetrics, span_report
 from nlphub.labels import check_labels
 from nlphub.tasks.base import IGNORED, Flags, Inputs, Logits
-from nlphub.tasks.predictions import Calibration, as_texts, softmax
+from nlphub.tasks.predictions import as_texts
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.tokenizers import Tokenizer
 

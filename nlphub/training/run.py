@@ -7,7 +7,7 @@
       lock.json       digests of data, module and result; versions; seed: what has to be equal to get the same weights again
       metrics.jsonl   one line for each optimizer step
       best/  last/    module folders; last/ also holds the state that --resume needs
-      report/         metrics.json, and confusion.svg of tasks that have classes
+      report/         metrics.json, confusion.svg of tasks that have classes, calibration.json of those that were calibrated
 """
 
 import platform
@@ -32,6 +32,7 @@ from nlphub.recipe import Recipe, load_recipe
 from nlphub.runtime.predictor import Predictor
 from nlphub.tasks import outputs_of, trainable
 from nlphub.training import run_folder
+from nlphub.training.calibrated_run import Calibrated, Outside, calibrate_run, load_outside
 from nlphub.training.loop import check_weights
 from nlphub.training.trainer import Report, Trainer
 
@@ -48,6 +49,7 @@ class Run:
         weights_digest: sha256 of the kept weights.
         artefact: the exported folder, if the recipe asks for one.
         predictions: what the artefact answers to the recipe's examples.
+        calibrated: how; ``None`` without a dev set, or of a task that has no calibration.
     """
 
     folder: Path
@@ -57,6 +59,7 @@ class Run:
     weights_digest: str
     artefact: Path | None
     predictions: Mapping[str, Any]
+    calibrated: Calibrated | None
 
     @property
     def picture(self) -> Path | None:
@@ -78,6 +81,7 @@ def finetune(recipe: Recipe | str | Path, *, overwrite: bool = False, resume: bo
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     splits = load_splits(recipe.data, seed=recipe.train.seed)
+    outside = load_outside(recipe)
     task = trainable(recipe.task)
     task.check(splits["train"], splits.get("dev"), test=splits.get("test"))
     check_weights(recipe.train.class_weights, outputs_of(task.name, task.label_names(splits["train"])))
@@ -86,10 +90,10 @@ def finetune(recipe: Recipe | str | Path, *, overwrite: bool = False, resume: bo
         require_exportable(Path(recipe.export.folder).expanduser(), task=recipe.task)
     with run_folder.alone(folder):
         run_folder.check(folder, recipe, overwrite=overwrite, resume=resume)
-        return _carry_out(recipe, splits, folder, resume=resume, progress=progress)
+        return _carry_out(recipe, splits, outside, folder, resume=resume, progress=progress)
 
 
-def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], folder: Path, *, resume: bool, progress: bool) -> Run:
+def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], outside: Outside, folder: Path, *, resume: bool, progress: bool) -> Run:
     module = Module(
         recipe.module.name,
         directory=recipe.module.directory,
@@ -108,13 +112,17 @@ def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], folder: Path, *, 
     report = trainer.train(splits["train"], eval_dataset=splits.get("dev"), resume=resume)
     digest = weights_digest(module.encoder, module.head)
     publish_json(folder / run_folder.LOCK, {**lock, "result": {"weights_sha256": digest}})
+    calibrated = calibrate_run(module, recipe, splits, outside)
+    if calibrated is not None:
+        module.save(folder / "best")
+        publish_json(folder / "report" / "calibration.json", calibrated.as_dict())
     judged_on = next((name for name in ("test", "dev") if name in splits), None)
     metrics = trainer.evaluate(splits[judged_on]) if judged_on else None
     if metrics is not None:
         _write_report(folder / "report", metrics, judged_on)
     artefact = _export(module, recipe)
     named = Path(recipe.run.folder).expanduser()  # as the caller wrote it
-    return Run(named, report, metrics, judged_on, digest, artefact, _first_answers(artefact, recipe))
+    return Run(named, report, metrics, judged_on, digest, artefact, _first_answers(artefact, recipe), calibrated)
 
 
 def _pinned(recipe: Recipe, module: Module) -> Recipe:

@@ -26,7 +26,8 @@ def test_list_names_every_shipped_recipe() -> None:
     rows = json.loads(run("list", "--json").stdout)
     assert [row["name"] for row in rows] == recipe_names()
     assert all(set(row) == {"name", "task", "module", "summary"} and len(row["summary"]) > 20 for row in rows)
-    assert "intent  seq-cls  ernie_tiny" in run("list").stdout
+    lines = [line.split()[:3] for line in run("list").stdout.splitlines()]
+    assert ["intent", "seq-cls", "ernie_tiny"] in lines
 
 
 def test_show_prints_a_recipe_that_can_be_read_back(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from nlphub.data.corpus import minhash
 from nlphub.data.corpus.batch import edges_of, ngrams
-from nlphub.data.corpus.minhash import BANDS, MINIMA, ROWS, near_duplicates, signatures
+from nlphub.data.corpus.minhash import BANDS, MINIMA, ROWS, near_duplicates, near_partners, signatures
 from nlphub.text.normalize import code_points
 
 Make = Callable[..., list[str]]
@@ -83,6 +83,27 @@ def test_near_duplicates_are_what_the_definition_says(sentences: Make) -> None:
     found = near_duplicates(rows)
     assert found.tolist() == slow_near_duplicates(rows.tolist())
     assert 40 < found.sum() < 160
+
+
+def test_a_partner_is_an_earlier_document_that_is_near_equal(sentences: Make) -> None:
+    generator = np.random.default_rng(3)
+    texts = sentences(30, words=60)
+    rows = signatures(*arrays(texts + [changed(text, int(generator.integers(0, 3)), generator) for text in texts]))
+    partners = near_partners(rows)
+    assert ((partners >= 0) == near_duplicates(rows)).all()
+    later = np.flatnonzero(partners >= 0)
+    assert len(later) > 20
+    assert (partners[later] < later).all()
+    assert ((rows[partners[later]] == rows[later]).mean(axis=1) >= 0.8).all()
+
+
+def test_shingles_of_another_length() -> None:
+    texts = ["余额查询", "查询余额", "余", "余额"]
+    rows = signatures(*arrays(texts), shingle=2)
+    assert (rows[0] == rows[1]).mean() < 1
+    assert (rows[2] == 2**32 - 1).all()
+    assert not (rows[3] == 2**32 - 1).any()
+    assert (signatures(*arrays(texts), shingle=5) == 2**32 - 1).all()
 
 
 def test_the_share_of_equal_minima_estimates_the_similarity(sentences: Make) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import nlphub.export.onnx as export
+from nlphub.calibration import Calibration
 from nlphub.checkpoints.native import weights_digest
 from nlphub.data.batching import pack, pad
 from nlphub.errors import ExportError
@@ -25,7 +26,7 @@ from nlphub.nn.heads import MaskedLMHead
 @pytest.fixture(scope="module")
 def folder(parts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "intent"
-    report = export_artefact(folder, **parts, temperature=1.5, threshold=0.25)
+    report = export_artefact(folder, **parts, calibration=Calibration(temperature=1.5, threshold=0.25))
     assert report.parity.holds
     assert report.files["onnx/model.onnx"] == (folder / "onnx" / "model.onnx").stat().st_size
     return folder
@@ -83,7 +84,8 @@ def _shape(info: Any) -> list[int | str]:
 def test_the_facts_hold_what_a_reader_needs(parts, folder):
     facts = json.loads((folder / "nlphub.json").read_text(encoding="utf-8"))
     assert facts["labels"] == list(parts["labels"])
-    assert (facts["task"], facts["temperature"], facts["threshold"]) == ("seq-cls", 1.5, 0.25)
+    assert facts["task"] == "seq-cls"
+    assert Calibration.of(facts["calibration"]) == Calibration(temperature=1.5, threshold=0.25)
     assert facts["weights"] == weights_digest(parts["encoder"], parts["head"])
     assert facts["tokenizer"]["digest"] == parts["tokenizer"].digest
     assert facts["parity"]["texts"] >= 40

@@ -59,7 +59,7 @@ def test_one_string_is_a_list_of_one(predictor):
 def test_calibration_comes_from_the_folder(copied):
     plain = Predictor(copied)(["转人工"])[0]
     facts = json.loads((copied / "nlphub.json").read_text(encoding="utf-8"))
-    (copied / "nlphub.json").write_text(json.dumps({**facts, "temperature": 4.0, "threshold": 0.9}), encoding="utf-8")
+    (copied / "nlphub.json").write_text(json.dumps({**facts, "calibration": {"temperature": 4.0, "threshold": 0.9}}), encoding="utf-8")
     answer = Predictor(copied)(["转人工"])[0]
     assert answer.label is None
     assert not answer.accepted
@@ -115,14 +115,14 @@ def test_missing_files_are_all_named(copied):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "pip install -U nlphub"),
+        ({"schema": 3}, "pip install -U nlphub"),
         ({"schema": "1"}, "no 'schema'"),
         ({"labels": []}, "labels: expected"),
         ({"labels": "ab"}, "labels: expected"),
-        ({"temperature": 0}, "temperature: expected"),
-        ({"temperature": True}, "temperature: expected"),
-        ({"temperature": float("inf")}, "temperature: expected"),
-        ({"threshold": 1.5}, "threshold: expected"),
+        ({"calibration": {"temperature": 0}}, "temperature: expected"),
+        ({"calibration": {"temperature": True}}, "temperature: expected"),
+        ({"calibration": {"temperature": float("inf")}}, "temperature: expected"),
+        ({"calibration": {"threshold": 1.5}}, "threshold: expected"),
         ({"max_length": 2}, "max_length: expected"),
         ({"task": None}, "task: expected"),
         ({"tokenizer": None}, "tokenizer: expected"),
@@ -142,7 +142,7 @@ def test_wrong_facts_are_refused_by_name(copied, change, message):
 
 def test_several_wrong_facts_are_reported_at_once(copied):
     path = copied / "nlphub.json"
-    facts = {**json.loads(path.read_text(encoding="utf-8")), "labels": [], "threshold": -1}
+    facts = {**json.loads(path.read_text(encoding="utf-8")), "labels": [], "calibration": {"threshold": -1}}
     path.write_text(json.dumps(facts), encoding="utf-8")
     with pytest.raises(StoreError, match=r"labels: (.|\n)*threshold: "):
         Predictor(copied)

@@ -9,11 +9,11 @@ import torch
 from typer.testing import CliRunner
 
 import nlphub as hub
+from nlphub.calibration import Calibration
 from nlphub.data.batching import pack
 from nlphub.errors import ExportError, InputError
 from nlphub.nn.encoder import to_tensors
 from nlphub.tasks.fill_mask import FillMaskTask, candidates
-from nlphub.tasks.predictions import Calibration
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nlphub.calibration import Calibration
 from nlphub.data.examples import Example, Examples
 from nlphub.data.spans import Span
 from nlphub.errors import InputError
 from nlphub.tasks import TASKS, outputs_of
 from nlphub.tasks.base import IGNORED
-from nlphub.tasks.predictions import Calibration
 from nlphub.tasks.tokens import TokenTask, best_tags
 from nlphub.text.tokenizers import load_tokenizer
 

@@ -29,18 +29,19 @@ _CHUNK = 1 << 16  # shingles that go through all hash functions together, so tha
 _PAIRS = 1 << 14  # pairs of signatures that are compared together
 
 
-def signatures(codes: Codes, edges: Ints) -> Signatures:
+def signatures(codes: Codes, edges: Ints, *, shingle: int = SHINGLE) -> Signatures:
     """Signatures of documents.
 
     Args:
         codes: ``(m,)`` normalised code points of all documents.
         edges: ``(n + 1,)`` document ``i`` is ``codes[edges[i]:edges[i + 1]]``.
+        shingle: characters of an n-gram; fewer than 5 for texts that are much shorter than documents.
 
     Returns:
-        ``(n, 112)`` minima; a document without a 5-gram has the largest value everywhere.
+        ``(n, 112)`` minima; a document without an n-gram has the largest value everywhere.
     """
     result = np.full((len(edges) - 1, MINIMA), np.iinfo(np.uint32).max, np.uint32)
-    shingles, places = _shingles(codes, edges)
+    shingles, places = _shingles(codes, edges, shingle)
     bounds = np.searchsorted(places, edges)
     filled = np.flatnonzero(np.diff(bounds))
     ends = bounds[filled + 1]
@@ -56,22 +57,28 @@ def signatures(codes: Codes, edges: Ints) -> Signatures:
 
 def near_duplicates(signature: Signatures, threshold: float = THRESHOLD) -> Flags:
     """``(n,)`` True for documents that are near-equal to an earlier one."""
-    drop = np.zeros(len(signature), np.bool_)
+    return near_partners(signature, threshold) >= 0
+
+
+def near_partners(signature: Signatures, threshold: float = THRESHOLD) -> Ints:
+    """``(n,)`` an earlier document that each document is near-equal to, or -1."""
+    partners = np.full(len(signature), -1, np.int64)
     for band in range(BANDS):
         earlier, later = _candidates(signature[:, band * ROWS : (band + 1) * ROWS])
         for start in range(0, len(later), _PAIRS):
             a, b = earlier[start : start + _PAIRS], later[start : start + _PAIRS]
-            a, b = a[~drop[b]], b[~drop[b]]
-            drop[b[(signature[a] == signature[b]).mean(axis=1) >= threshold]] = True
-    return drop
+            a, b = a[partners[b] < 0], b[partners[b] < 0]
+            near = (signature[a] == signature[b]).mean(axis=1) >= threshold
+            partners[b[near]] = a[near]
+    return partners
 
 
-def _shingles(codes: Codes, edges: Ints) -> tuple[NDArray[np.uint32], Ints]:
-    """The 5-grams that do not cross an edge, hashed to 32 bits, and their places."""
+def _shingles(codes: Codes, edges: Ints, n: int) -> tuple[NDArray[np.uint32], Ints]:
+    """The n-grams that do not cross an edge, hashed to 32 bits, and their places."""
     owner = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
-    count = max(len(codes) - SHINGLE + 1, 0)
+    count = max(len(codes) - n + 1, 0)
     places = np.flatnonzero(owner[:count] == owner[len(owner) - count :])
-    return (ngrams(codes, SHINGLE)[places] >> np.uint64(32)).astype(np.uint32), places
+    return (ngrams(codes, n)[places] >> np.uint64(32)).astype(np.uint32), places
 
 
 def _minima(shingles: NDArray[np.uint32], starts: Ints) -> Signatures:

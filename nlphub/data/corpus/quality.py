@@ -95,7 +95,7 @@ def _line_tests(batch: Batch, rules: Rules) -> list[tuple[str, Flags]]:
         (s and bool(_BOILERPLATE.search(t)) for s, t in zip(short.tolist(), batch.lines, strict=True)), np.bool_, len(lengths)
     )
     return [
-        (counts.GARBLED, _garbled(batch, rules.garbled)),
+        (counts.GARBLED, garbled(batch, rules.garbled)),
         (counts.REPEATED, repeated & (lengths >= 10)),
         (counts.FOREIGN, sums(is_han(batch.codes), batch.edges) < rules.han * lengths),
         (counts.BOILERPLATE, furniture),
@@ -103,8 +103,8 @@ def _line_tests(batch: Batch, rules: Rules) -> list[tuple[str, Flags]]:
     ]
 
 
-def _garbled(batch: Batch, limit: float) -> Flags:
-    """Lines with signs of a wrong encoding, seen in the text as it was read: the normaliser folds some of them."""
+def garbled(batch: Batch, limit: float) -> Flags:
+    """``(l,)`` lines with a larger share of signs of a wrong encoding, seen in the text as it was read: the normaliser folds some."""
     codes = code_points("".join(batch.lines))
     edges = edges_of(np.fromiter(map(len, batch.lines), np.int64, len(batch.lines)))
     latin = (codes >= 0x80) & (codes < 0x100) & (codes != 0xB7)  # UTF-8 read as Latin-1: every Chinese character is three of these

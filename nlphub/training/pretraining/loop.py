@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,7 +129,7 @@ class Pretraining:
     @property
     def depth(self) -> int:
         """Layers that run now: progressive stacking (Gong et al., 2019, ICML), but the layers that join are damped, not copied."""
-        layers = self.module.encoder.config.layers
+        layers: int = self.module.encoder.config.layers
         return min(self.settings.shallow_layers, layers) if self.done < self.settings.shallow else layers
 
     def steps(self) -> Iterator[Fact]:
@@ -212,7 +212,7 @@ class Pretraining:
 def _first_layers(encoder: Encoder, depth: int) -> Iterator[None]:
     """Only the first ``depth`` layers run within the block; the gradients of the others stay None, so optimizers leave them alone."""
     whole = encoder.blocks
-    encoder.blocks = cast("nn.ModuleList", whole[:depth])
+    encoder.blocks = nn.ModuleList(list(whole)[:depth])
     try:
         yield
     finally:

@@ -1,0 +1,122 @@
+"""Calibrating a fine-tuned module: believable probabilities, and answers that are rejected when they cannot be believed."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from nlphub.calibration import Calibration
+from nlphub.data.examples import Examples
+from nlphub.errors import InputError
+from nlphub.evaluation.rejection import AIMS, Aim
+from nlphub.evaluation.trust import Fitted, Held, Judgement, Separation, fit_calibration, judge_calibration
+from nlphub.module import Module
+from nlphub.tasks import trainable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationReport:
+    """What :func:`calibrate` chose.
+
+    Attributes:
+        calibration: which the module now has.
+        aim: of the thresholds; ``None`` accepts all answers.
+        separations: what each confidence was worth on the dev set.
+        missed: what the aim was not reached for on the dev set.
+        dev: what the calibration is worth there, where it was chosen: flattering.
+    """
+
+    calibration: Calibration
+    aim: Aim | None
+    separations: Mapping[str, Separation]
+    missed: tuple[str, ...]
+    dev: Judgement
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "calibration": self.calibration.as_dict(),
+            "aim": {self.aim.kind: self.aim.level} if self.aim else None,
+            "missed": list(self.missed),
+            "confidences_on_dev": {kind: asdict(one) for kind, one in self.separations.items()},
+            "dev": self.dev.as_dict(),
+        }
+
+
+def calibrate(
+    module: Module,
+    dev: Any,
+    *,
+    aim: Mapping[str, float] | None = None,
+    confidence: str = "auto",
+    per_label: bool = False,
+    train: Any = None,
+    out_of_scope: Any = None,
+) -> CalibrationReport:
+    """Give a fine-tuned seq-cls module a calibration chosen on labelled examples that it was not trained on.
+
+    Args:
+        dev: as ``Trainer.train`` takes it.
+        aim: one of ``{"precision": p}``, ``{"coverage": c}``, ``{"rejection": r}`` (see :class:`~nlphub.evaluation.rejection.Aim`);
+            ``None`` accepts all answers.
+        confidence: ``probability``, ``energy``, ``neighbours``, or ``auto``: the one that is best on ``dev``.
+        per_label: labels with 20 answers or more get thresholds of their own.
+        train: the training examples, which ``neighbours`` compares with; without them it is left out.
+        out_of_scope: texts that belong to no label: strings, or :class:`~nlphub.Examples`.
+
+    Raises:
+        InputError: the module has no trained seq-cls head, or the wishes contradict one another.
+        DataError: ``dev`` is not fit to judge this module.
+    """
+    wanted, held = make_aim(aim), hold(module, dev, out_of_scope)
+    trained = module.logits(trainable("seq-cls").questions(Examples.of(train))) if train is not None else None
+    found = fit_calibration(held, module.labels, trained=trained, aim=wanted, confidence=confidence, per_label=per_label)
+    _warn_missed(found, wanted)
+    module.calibration = found.calibration
+    return CalibrationReport(
+        found.calibration, wanted, found.separations, found.missed, judge_calibration(held, module.labels, found.calibration)
+    )
+
+
+def hold(module: Module, examples: Any, out_of_scope: Any = None) -> Held:
+    """The module's logits of labelled examples, and of out-of-scope texts. Raises as :func:`calibrate`."""
+    if module.task != "seq-cls" or not module.trained:
+        state = f"a trained {module.task}" if module.trained else "untrained"
+        raise InputError(f"Only a fine-tuned seq-cls module can be calibrated, and this one is {state}. Train it with hub.Trainer first.")
+    task, judged = trainable("seq-cls"), Examples.of(examples)
+    task.check_judged(judged, module.labels)
+    number = {label: index for index, label in enumerate(module.labels)}
+    targets = np.array([number[str(label)] for label in judged.labels], np.int64)
+    logits = module.logits(task.questions(judged))
+    if out_of_scope is None:
+        return Held(logits, targets)
+    outside = task.questions(out_of_scope) if isinstance(out_of_scope, Examples) else out_of_scope
+    return Held(logits, targets, module.logits(outside))
+
+
+def make_aim(aim: Mapping[str, float] | None) -> Aim | None:
+    """An aim from ``{"precision": 0.95}``.
+
+    Raises:
+        InputError: it is not one of the aims, or more than one.
+    """
+    if aim is None:
+        return None
+    if len(aim) != 1:
+        raise InputError(f"aim={dict(aim)!r}: give one of {', '.join(AIMS)}, e.g. {{'precision': 0.95}}")
+    ((kind, level),) = aim.items()
+    return Aim(kind, level)
+
+
+def _warn_missed(found: Fitted, aim: Aim | None) -> None:
+    if found.missed:
+        log.warning(
+            "%s cannot be promised on this dev set for %s: the threshold that comes nearest is taken. More dev examples, or a lower aim, "
+            "would help.",
+            aim,
+            ", ".join(found.missed),
+        )
