@@ -64,6 +64,11 @@ def test_the_quality_table_is_printed_from_kept_cells() -> None:
     assert table["tokens_per_epoch"] == 40_000
 
 
-def test_every_benchmark_is_proved_here() -> None:
-    text = Path(__file__).read_text("utf-8")
-    assert [path.name for path in sorted((ROOT / "benchmarks").glob("*.py")) if f'"{path.name}"' not in text] == []
+def test_the_line_on_few_examples_is_printed_from_what_is_kept() -> None:
+    assert "examples per intent: " in benchmark("few_examples.py", "--line")
+
+
+def test_every_benchmark_is_proved_here_or_has_tests_of_its_own() -> None:
+    text = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    named = [path for path in sorted((ROOT / "benchmarks").glob("*.py")) if f'"{path.name}"' in text or f"import {path.stem}\n" in text]
+    assert named == sorted((ROOT / "benchmarks").glob("*.py"))

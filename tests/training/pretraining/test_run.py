@@ -100,7 +100,7 @@ def test_the_layers_above_a_shallow_start_wait_as_they_are_and_then_train(recipe
     monkeypatch.setattr(Pretraining, "steps", watched)
     hub.pretrain(recipe(steps=5, average=0.0, **SHALLOW), progress=False)
     assert [depth for depth, _, _ in seen] == [1, 1, 1, 2, 2]
-    for (_, low, high), (depth, next_low, next_high) in pairwise(seen):
+    for (_, low, high), (depth, next_low, next_high) in pairwise(seen[:-1]):  # the last step has a rate of 0
         assert not low.equal(next_low)
         assert high.equal(next_high) == (depth == 1)
 
@@ -160,7 +160,8 @@ def test_training_by_the_clock_follows_the_clock(recipe: Recipes) -> None:
     facts = [json.loads(line) for line in (done.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert facts[-1]["seconds"] >= 1.2
     for fact in facts:
-        assert fact["factor"] == pytest.approx(warmup_stable_decay(fact["done"], warmup=0.02, decay=0.3), abs=1e-3)
+        rounded = 1e-4 / 0.02  # of what is written down, in the steepest part
+        assert fact["factor"] == pytest.approx(warmup_stable_decay(fact["done"], warmup=0.02, decay=0.3), abs=rounded)
 
 
 def test_text_of_another_tokenizer_is_refused_before_anything_is_written(recipe: Recipes, tmp_path: Path) -> None:
