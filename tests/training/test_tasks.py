@@ -35,7 +35,7 @@ def digest(module: hub.Module) -> str:
 @pytest.fixture(scope="module")
 def of_pairs(small_folder: Path) -> hub.Module:
     module = hub.Module(directory=small_folder, task="seq-cls", labels=["同", "异"])
-    hub.Trainer(module, settings=FAST.model_copy(update={"epochs": 60, "learning_rate": 2e-3})).train(PAIRS)
+    hub.Trainer(module, settings=FAST.model_copy(update={"epochs": 100})).train(PAIRS)
     return module
 
 
