@@ -160,7 +160,7 @@ def test_training_by_the_clock_follows_the_clock(recipe: Recipes) -> None:
     facts = [json.loads(line) for line in (done.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert facts[-1]["seconds"] >= 1.2
     for fact in facts:
-        rounded = 1e-4 / 0.02  # of what is written down, in the steepest part
+        rounded = 0.5e-4 / 0.02 + 0.5e-4  # what four decimals of done, in the steepest part, and of the factor can hide
         assert fact["factor"] == pytest.approx(warmup_stable_decay(fact["done"], warmup=0.02, decay=0.3), abs=rounded)
 
 
