@@ -6,11 +6,14 @@ from typing import Any
 
 from nlphub.errors import require
 
+_PANELS = {"accuracy": "masked accuracy", "loss": "loss (nats)", "pairs": "pairs told right"}
 _POINTS = 200  # of a curve: longer trainings are averaged down to these
 
 
 def training_curves(facts: Sequence[Mapping[str, Any]]) -> str:
-    """SVG with masked accuracy and loss over tokens read; equal facts give equal bytes.
+    """SVG with masked accuracy, loss and, where there were pairs, what was told right of them, over tokens read.
+
+    Equal facts give equal bytes.
 
     Args:
         facts: lines of a pretraining's ``metrics.jsonl``; ``held_out`` is drawn where there is one.
@@ -23,12 +26,14 @@ def training_curves(facts: Sequence[Mapping[str, Any]]) -> str:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"svg.hashsalt": "nlphub", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(8, 3.2), layout="constrained")
-        for axes, name, title in zip(figure.subplots(1, 2), ("accuracy", "loss"), ("masked accuracy", "loss (nats)"), strict=True):
-            x, y = _smooth([fact["tokens"] / 1e6 for fact in facts], [fact[name] for fact in facts])
+        panels = {name: title for name, title in _PANELS.items() if any(name in fact for fact in facts)}
+        figure = Figure(figsize=(4 * len(panels), 3.2), layout="constrained")
+        for axes, (name, title) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+            drawn = [fact for fact in facts if name in fact]
+            x, y = smooth([fact["tokens"] / 1e6 for fact in drawn], [fact[name] for fact in drawn])
             axes.plot(x, y, color="#9ab", label="training batches")
-            judged = [fact for fact in facts if fact.get("held_out")]
             key = "mean_loss" if name == "loss" else name
+            judged = [fact for fact in facts if key in (fact.get("held_out") or {})]
             axes.plot([f["tokens"] / 1e6 for f in judged], [f["held_out"][key] for f in judged], "o-", color="#c33", label="held-out text")
             axes.set(title=title, xlabel="million tokens")
             axes.grid(alpha=0.3)
@@ -38,8 +43,8 @@ def training_curves(facts: Sequence[Mapping[str, Any]]) -> str:
     return stream.getvalue()
 
 
-def _smooth(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Means of neighbouring points, so that there are at most ``_POINTS``."""
+def smooth(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Means of neighbouring points of a curve, so that there are at most 200."""
     size = -(-len(x) // _POINTS) or 1
     starts = range(0, len(x), size)
     return [sum(x[i : i + size]) / len(x[i : i + size]) for i in starts], [sum(y[i : i + size]) / len(y[i : i + size]) for i in starts]

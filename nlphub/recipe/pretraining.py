@@ -54,6 +54,8 @@ class PretrainSettings(Settings):
         mask: share of words that are masked, at the start.
         mask_end: the same at the end; it changes linearly in between.
         phrases: share of words that are glued to the word before, so that phrases and names of several words are masked as one.
+        pairs: share of the sequences whose passages are read two at a time, and [CLS] learns whether both say the same.
+        views: share of the sequences of which a passage is read in two versions, whose mean vectors learn to find each other.
         dropout: of the encoder, which then stays the module's; 0 = none in this training, and the module keeps its own for later ones.
         average: decay of the exponential moving average of the weights, which is what is evaluated and kept; 0 = none.
         precision: of matrix products: ``bf16`` or ``fp32``; ``auto`` is bf16 on a GPU and fp32 on a CPU.
@@ -79,6 +81,8 @@ class PretrainSettings(Settings):
     mask: Rate = 0.3
     mask_end: Rate = 0.15
     phrases: Fraction = 0.15
+    pairs: Fraction = 0.0
+    views: Fraction = 0.0
     dropout: Fraction = 0.0
     average: Fraction = 0.999
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -92,6 +96,8 @@ class PretrainSettings(Settings):
             raise ValueError("give either steps or minutes")
         if self.warmup + self.decay > 1:
             raise ValueError(f"warmup={self.warmup:g} and decay={self.decay:g} are more than the whole training")
+        if self.pairs + self.views >= 1:
+            raise ValueError(f"pairs={self.pairs:g} and views={self.views:g} leave no sequence as it is")
         if self.shallow and self.start != "counts":
             raise ValueError(f"shallow={self.shallow:g} needs start: counts, which damps the layers that join; start is {self.start}")
         return self

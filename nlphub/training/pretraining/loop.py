@@ -24,13 +24,17 @@ from nlphub.module import Module
 from nlphub.nn.encoder import Encoder, to_tensors
 from nlphub.recipe.pretraining import PretrainSettings
 from nlphub.text.encoding import Encoded, Ints
-from nlphub.text.masking import IGNORED, join_words
+from nlphub.text.masking import IGNORED
+from nlphub.training.average import Average
 from nlphub.training.precision import autocast, precision
-from nlphub.training.pretraining.optimizers import Average, Optimizers, clip, warmup_stable_decay
+from nlphub.training.pretraining.lessons import Lesson, Lessons
+from nlphub.training.pretraining.optimizers import Optimizers, clip, warmup_stable_decay
 from nlphub.training.pretraining.sampling import Sampler
 from nlphub.training.pretraining.speed import matrix_flops, token_flops
 
 _REFRESH = 50  # steps between two looks for new shards
+_TEMPERATURE = 0.05  # of the likeness of two views, as in SimCSE
+_VIEWS_WEIGHT = 0.3  # of their loss beside that of the words, which is in nats too
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class Fact:
         done: share of the training that is over.
         loss: mean cross-entropy of the predicted tokens, in nats.
         accuracy: share of them whose best guess is right.
+        pairs: share of the pairs whose passages were told right to say the same or not; ``None`` without pairs.
+        views: share of the passages whose other version was found among all of the step; ``None`` without views.
         factor: of the learning rates.
         depth: layers that ran.
         mask: share of words that were masked.
@@ -79,6 +85,8 @@ class Fact:
     norm: float
     tokens: int
     predicted: int
+    pairs: float | None = None
+    views: float | None = None
     seconds: float = math.inf
     utilisation: float = 0.0
 
@@ -89,7 +97,7 @@ class Fact:
 
     def as_dict(self) -> dict[str, Any]:
         """One line of ``metrics.jsonl``."""
-        return {
+        facts = {
             "step": self.position.step,
             "tokens": self.position.tokens,
             "seconds": round(self.position.seconds, 1),
@@ -103,6 +111,18 @@ class Fact:
             "tokens_per_second": round(self.tokens_per_second),
             "mfu": round(self.utilisation, 3),
         }
+        more = {"pairs": self.pairs, "views": self.views}
+        return facts | {name: round(value, 4) for name, value in more.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """How well a step was answered: the mean loss of the masked words, and shares of right answers (see :class:`Fact`)."""
+
+    loss: float
+    accuracy: float
+    pairs: float | None
+    views: float | None
 
 
 class Pretraining:
@@ -116,6 +136,7 @@ class Pretraining:
         self.optimizers = Optimizers(module.encoder, module.task_head, settings)
         self.average = Average(native.tensors(module.encoder, module.task_head), settings.average) if settings.average else None
         self.precision = precision(settings.precision, module.device)
+        self.lessons = Lessons(module.tokenizer, settings)
         self._peak = matrix_flops(module.device, self.precision)
 
     @property
@@ -157,8 +178,9 @@ class Pretraining:
             factor = warmup_stable_decay(done, warmup=settings.warmup, decay=settings.decay)
         rate = settings.mask + (settings.mask_end - settings.mask) * done
         batch = self.sampler.batch(number, tokens=settings.batch_tokens)
-        masked, targets = self._mask(batch.encoded, batch.word_starts, number, rate)
-        loss, right, predicted = self._backward(masked, targets, number)
+        lesson = self.lessons.of(batch, step=number, rate=rate)
+        learnt = self._backward(lesson, number)
+        loss = learnt.loss
         norm = clip(self.module.parameters(), settings.clip)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
@@ -168,39 +190,69 @@ class Pretraining:
         self.optimizers.step(factor)
         if self.average is not None:
             self.average.update(number)
-        position = Position(number, self.position.tokens + len(masked.ids), self.position.seconds, dict(self.sampler.taken))
-        return Fact(position, done, loss, right / predicted, factor, depth, rate, norm, len(masked.ids), predicted)
+        position = Position(number, self.position.tokens + lesson.tokens, self.position.seconds, dict(self.sampler.taken))
+        return Fact(
+            position=position,
+            done=done,
+            loss=loss,
+            accuracy=learnt.accuracy,
+            factor=factor,
+            depth=depth,
+            mask=rate,
+            norm=norm,
+            tokens=lesson.tokens,
+            predicted=lesson.words,
+            pairs=learnt.pairs,
+            views=learnt.views,
+        )
 
-    def _mask(self, encoded: Encoded, word_starts: np.ndarray[Any, Any], number: int, rate: float) -> tuple[Encoded, Ints]:
-        generator = np.random.default_rng([self.settings.seed, number, 1])
-        units = join_words(word_starts, generator=generator, share=self.settings.phrases)
-        masked = self.module.tokenizer.mask(encoded, units, generator=generator, rate=rate)
-        return replace(encoded, ids=masked.ids), masked.targets
-
-    def _backward(self, encoded: Encoded, targets: Ints, number: int) -> tuple[float, int, int]:
-        """Gradients of the mean loss of all predicted tokens; that loss, the right guesses, and how many were predicted."""
+    def _backward(self, lesson: Lesson, number: int) -> Learnt:
+        """Gradients of everything that the lesson asks, added up."""
         self.optimizers.zero_grad()
-        predicted = int((targets != IGNORED).sum())
-        loss, right = torch.zeros((), device=self.module.device), torch.zeros((), device=self.module.device)
-        lengths = encoded.lengths
-        for rows in micro_batches(np.arange(len(encoded)), lengths, max_tokens=self.settings.max_tokens):
-            losses, hits = self._predict(encoded, targets, rows, number)
-            share = losses.sum() / predicted
-            torch.autograd.backward(share)
-            loss, right = loss + share.detach(), right + hits
-        return float(loss), int(right), predicted
+        words = torch.zeros(3, device=self.module.device)
+        for rows in micro_batches(np.arange(len(lesson.encoded)), lesson.encoded.lengths, max_tokens=self.settings.max_tokens):
+            words += self._predict(lesson, rows, number)
+        found = self._match(lesson.views, number) if lesson.views is not None else None
+        loss, right, told = words.tolist()
+        pairs = told / lesson.pairs if lesson.pairs else None
+        return Learnt(loss, right / lesson.words, pairs, found)
 
-    def _predict(self, encoded: Encoded, targets: Ints, rows: Ints, number: int) -> tuple[Tensor, Tensor]:
-        device = self.module.device
-        noise = Noise.of_step(self.settings.seed, number) if self.settings.dropout else None
-        begin, end = encoded.starts[rows[0]], encoded.starts[rows[-1] + 1]
-        wanted = np.flatnonzero(targets[begin:end] != IGNORED)
-        packed = to_tensors(pack(encoded, rows), device)
-        goal = torch.from_numpy(targets[begin:end][wanted]).to(device)
-        with autocast(device, self.precision), _first_layers(self.module.encoder, self.depth):
-            logits = self.module.task_head(self.module.encoder(packed, noise=noise)[torch.from_numpy(wanted).to(device)])
+    def _predict(self, lesson: Lesson, rows: Ints, number: int) -> Tensor:
+        """Masked words and decisions of the sequences ``rows``: their part of the words' mean loss, right words, right decisions."""
+        begin, end = lesson.encoded.starts[rows[0]], lesson.encoded.starts[rows[-1] + 1]
+        wanted = np.flatnonzero(lesson.targets[begin:end] != IGNORED)
+        goal = torch.from_numpy(lesson.targets[begin:end][wanted]).to(self.module.device)
+        decides = torch.from_numpy(lesson.decisions[begin:end][wanted]).to(self.module.device)
+        with autocast(self.module.device, self.precision):
+            hidden = self._hidden(lesson.encoded, rows, number)
+            logits = self.module.task_head(hidden[torch.from_numpy(wanted).to(hidden.device)])
         losses = F.cross_entropy(logits.float(), goal, reduction="none")
-        return losses, (logits.detach().argmax(1) == goal).sum()
+        words = losses.masked_fill(decides, 0.0).sum() / lesson.words
+        torch.autograd.backward(words + losses.masked_fill(~decides, 0.0).sum() / max(1, lesson.pairs))
+        hits = logits.detach().argmax(1) == goal
+        return torch.stack([words.detach(), (hits & ~decides).sum(), (hits & decides).sum()])
+
+    def _match(self, views: Encoded, number: int) -> float:
+        """Gradients of the contrastive loss of all views at once; the share of them that found their like."""
+        order = np.argsort(views.lengths, kind="stable")
+        with autocast(self.module.device, self.precision):
+            hidden = self._hidden(views, order, number)
+        lengths = torch.from_numpy(views.lengths[order]).to(hidden.device)
+        pooled = torch.segment_reduce(hidden.float(), "mean", lengths=lengths)
+        vectors = F.normalize(pooled[torch.from_numpy(np.argsort(order)).to(hidden.device)], dim=1)
+        first, second = vectors.chunk(2)
+        likeness = first @ second.T / _TEMPERATURE
+        goal = torch.arange(len(first), device=hidden.device)
+        loss = (F.cross_entropy(likeness, goal) + F.cross_entropy(likeness.T, goal)) / 2
+        torch.autograd.backward(_VIEWS_WEIGHT * loss)
+        return float((likeness.detach().argmax(1) == goal).float().mean())
+
+    def _hidden(self, encoded: Encoded, rows: Ints, number: int) -> Tensor:
+        noise = Noise.of_step(self.settings.seed, number) if self.settings.dropout else None
+        packed = to_tensors(pack(encoded, rows), self.module.device)
+        with _first_layers(self.module.encoder, self.depth):
+            hidden: Tensor = self.module.encoder(packed, noise=noise)
+        return hidden
 
     def _flops(self, fact: Fact) -> float:
         """Operations of a step; attention is counted as if all sequences were as long as they may be."""

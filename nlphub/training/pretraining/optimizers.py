@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
 from nlphub.nn.encoder import Encoder
@@ -57,31 +57,6 @@ def warmup_stable_decay(done: float, *, warmup: float, decay: float) -> float:
     if done < warmup:
         return done / warmup
     return min(1.0, max(0.0, (1.0 - done) / decay))
-
-
-class Average:
-    """Exponential moving average of weights (Polyak and Juditsky, 1992): what is evaluated and kept, while ``weights`` train on.
-
-    Early on it follows faster, so that the random start is soon forgotten.
-    """
-
-    def __init__(self, weights: dict[str, Tensor], decay: float) -> None:
-        self.weights, self.decay = weights, decay
-        self.averaged = {name: tensor.detach().clone() for name, tensor in weights.items()}
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights after step ``step``."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.averaged.values()), list(self.weights.values()), 1.0 - decay)
-
-    @torch.no_grad()
-    def swap(self) -> None:
-        """Exchange weights and averages; call it again to go back."""
-        for name, tensor in self.weights.items():
-            kept = tensor.clone()
-            tensor.copy_(self.averaged[name])
-            self.averaged[name].copy_(kept)
 
 
 def clip(parameters: Iterable[nn.Parameter], limit: float | None) -> float:

@@ -14,8 +14,9 @@ from nlphub.nn.encoder import Encoder, EncoderConfig
 from nlphub.nn.heads import MaskedLMHead
 from nlphub.nn.initialise import initialise
 from nlphub.recipe import PretrainSettings
+from nlphub.training.average import Average
 from nlphub.training.pretraining.embeddings import co_occurrences, context_vectors, positive_information
-from nlphub.training.pretraining.optimizers import Average, Optimizers, warmup_stable_decay
+from nlphub.training.pretraining.optimizers import Optimizers, warmup_stable_decay
 from nlphub.training.pretraining.sampling import Sampler, cut
 from nlphub.training.pretraining.speed import matrix_flops, token_flops
 from nlphub.training.pretraining.start import start_from_counts

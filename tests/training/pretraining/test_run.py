@@ -70,7 +70,12 @@ def test_two_runs_of_one_recipe_are_bitwise_equal(recipe: Recipes) -> None:
 SHALLOW = {"start": "counts", "shallow": 0.6, "shallow_layers": 1}
 
 
-@pytest.mark.parametrize("settings", [{"optimizer": "muon"}, {"optimizer": "adamw"}, SHALLOW], ids=["muon", "adamw", "shallow"])
+TEXTS = {"pairs": 0.3, "views": 0.3}
+
+
+@pytest.mark.parametrize(
+    "settings", [{"optimizer": "muon"}, {"optimizer": "adamw"}, SHALLOW, TEXTS], ids=["muon", "adamw", "shallow", "texts"]
+)
 @pytest.mark.parametrize("stop", [0, 2, 5])
 def test_a_run_that_died_goes_on_to_the_same_weights(
     recipe: Recipes, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], stop: int
