@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from nlphub.tasks.predictions import Prediction
     from nlphub.tasks.tokens import FoundSpan, SpanPrediction
     from nlphub.training.calibrate import calibrate
+    from nlphub.training.folds import cross_validate
     from nlphub.training.optim import parameter_groups
+    from nlphub.training.rates import find_learning_rate
+    from nlphub.training.repeats import repeat
     from nlphub.training.run import finetune
     from nlphub.training.trainer import Report, Trainer
+    from nlphub.training.tuning import tune
 
 __version__ = "0.1.0"
 
@@ -44,13 +48,17 @@ _HOMES = {
     "TrainSettings": "recipe",
     "Trainer": "training.trainer",
     "calibrate": "training.calibrate",
+    "cross_validate": "training.folds",
     "finetune": "training.run",
+    "find_learning_rate": "training.rates",
     "find_module": "hub.registry",
     "list_modules": "hub.registry",
     "load_data": "data.read",
     "load_recipe": "recipe",
     "parameter_groups": "training.optim",
     "pretrain": "training.pretraining.run",
+    "repeat": "training.repeats",
+    "tune": "training.tuning",
 }
 
 __all__ = [
@@ -72,6 +80,8 @@ __all__ = [
     "Trainer",
     "__version__",
     "calibrate",
+    "cross_validate",
+    "find_learning_rate",
     "find_module",
     "finetune",
     "list_modules",
@@ -79,6 +89,8 @@ __all__ = [
     "load_recipe",
     "parameter_groups",
     "pretrain",
+    "repeat",
+    "tune",
 ]
 
 

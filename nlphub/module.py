@@ -26,6 +26,8 @@ from nlphub.labels import label_names, task_name
 from nlphub.nn.heads import Head
 from nlphub.nn.inference import head_logits, sentence_vectors
 from nlphub.nn.initialise import initialise
+from nlphub.nn.prototype import prototype_head
+from nlphub.nn.prototypes import learn_label
 from nlphub.tasks import outputs_of, task_named
 from nlphub.tasks.predictions import as_texts
 from nlphub.text.encoding import Encoded
@@ -139,12 +141,30 @@ class Module(nn.Module):
         if task not in self.heads:
             raise UnknownNameError(f"{self.config['architecture']} has no head for task {task!r}; it has {', '.join(sorted(self.heads))}")
         outputs = outputs_of(task, labels)
-        self.labels = tuple(labels)
-        self.head = self.heads[task](self.encoder.config.width, len(outputs), dropout=self.encoder.config.dropout)
-        initialise(self.head, seed=self.seed)
-        self.head.to(self.device).attach(self.encoder)
-        self.trained, self.calibration = False, NEUTRAL
+        head = self.heads[task](self.encoder.config.width, len(outputs), dropout=self.encoder.config.dropout)
+        initialise(head, seed=self.seed)
+        self.take_head(head, labels)
+
+    def take_head(self, head: Head, labels: Sequence[str], *, trained: bool = False) -> None:
+        """Give the module a head that was made elsewhere, for this encoder; the calibration becomes neutral."""
+        self.labels, self.head = tuple(labels), head
+        head.to(self.device).attach(self.encoder)
+        self.trained, self.calibration = trained, NEUTRAL
         self.train(self.training)
+
+    def add_label(self, label: str, texts: Sequence[str]) -> None:
+        """Teach a module with prototypes (``train.method: prototype`` or ``contrastive``) one more label from some ``texts``, untrained.
+
+        The module is then bit by bit the one that all its examples, the new ones last, would have made at once; of ``contrastive`` the
+        encoder stays as the old labels taught it. The calibration was of the old labels and becomes neutral.
+
+        Raises:
+            InputError: the module has no prototypes, has the label already, or a text is empty; DataError: too many examples.
+        """
+        names, head = learn_label(self.encoder, self.head, self.labels, label, texts, tokenize=self.tokenize)
+        if self.calibration != NEUTRAL:
+            log.warning("the calibration was of %d labels and is neutral now; choose it anew with hub.calibrate", len(self.labels))
+        self.take_head(head, names, trained=True)
 
     def set_dropout(self, probability: float) -> None:
         """Change the dropout of encoder and head; it acts in training only."""
@@ -196,10 +216,10 @@ class Module(nn.Module):
         """Sentence vectors ``(b, d)`` float32, in the caller's order.
 
         Args:
-            pooling: ``"mean"`` of all tokens' hidden rows, or the ``"cls"`` row.
+            pooling: ``"mean"`` of all tokens' hidden rows, the ``"cls"`` row, or ``"first-last"``: means of embeddings and last layer, 2d.
         """
-        if pooling not in ("mean", "cls"):
-            raise InputError(f"pooling={pooling!r} is neither 'mean' nor 'cls'")
+        if pooling not in ("mean", "cls", "first-last"):
+            raise InputError(f"pooling={pooling!r} is none of 'mean', 'cls', 'first-last'")
         return sentence_vectors(self.encoder, self.tokenize(as_texts(texts)), pooling=pooling)
 
     def get_tokenizer(self) -> Any:
@@ -228,6 +248,8 @@ class Module(nn.Module):
         Raises:
             WeightsError: they do not fit; the message names every missing and extra tensor.
         """
+        if folder.is_dir():
+            self._take_form(native.load_config(folder))
         native.load_weights(folder, encoder=self.encoder, head=self.head)
         self.trained = self.head is not None
 
@@ -251,8 +273,8 @@ class Module(nn.Module):
 
     def extra_repr(self) -> str:
         """The first lines of ``print(module)``."""
-        size = f"{sum(parameter.numel() for parameter in self.parameters()):,} parameters"
-        return f"{self.config['architecture']}, task {self.task}, {size} on {self.device}\n{explain(self.device)}"
+        size = sum(parameter.numel() for parameter in self.parameters())
+        return f"{self.config['architecture']}, task {self.task}, {size:,} parameters on {self.device}\n{explain(self.device)}"
 
     def _facts(self) -> dict[str, Any]:
         facts = {"task": self.task, "labels": list(self.labels), "max_length": self.max_length}
@@ -280,6 +302,13 @@ class Module(nn.Module):
             if names is None:
                 raise InputError(f"task={wanted!r} needs labels=[...] (or num_classes=n, or label_map={{0: ...}})")
             self.add_head(wanted, names)
+            self._take_form(self.config)
+
+    def _take_form(self, config: Mapping[str, Any]) -> None:
+        """Let the head have the form of the one that a folder holds for the same task and labels, where that is no usual one."""
+        form = config.get("head", {})
+        if form and (config.get("task"), config.get("labels")) == (self.task, list(self.labels)) and form != self.task_head.form:
+            self.take_head(prototype_head(form, width=self.encoder.config.width, labels=len(self.labels)), self.labels)
 
     def _load_checkpoint(self, path: Path) -> None:
         """A saved module's weights; its tokenizer and its labels have to be this module's, which takes them over when it has none."""
@@ -296,6 +325,7 @@ class Module(nn.Module):
                 f"{folder} answers task {config['task']} with the labels {', '.join(config['labels'])}; this module was made for "
                 f"{self.task} with {', '.join(self.labels)}. Leave out task and labels to take over those of the checkpoint."
             )
+        self._take_form(config)
         self._adopt(folder, config, native.load_matching(folder, config, encoder=self.encoder, head=self.head, labels=self.labels))
 
     def _adopt(self, folder: Path, config: Mapping[str, Any], head: Head | None) -> None:

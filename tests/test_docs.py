@@ -10,11 +10,15 @@ from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh.md")
-SHORT = {"finetune": ["train.epochs=1"], "pretrain": ["train.minutes=null", "train.steps=1", "train.batch_tokens=512"]}
+GUIDES = ("docs/guide.md", "docs/guide.zh.md")
+SHORT = {
+    **{verb: ["train.epochs=1"] for verb in ("finetune", "suspects", "repeat", "tune")},
+    "pretrain": ["train.minutes=null", "train.steps=1", "train.batch_tokens=512"],
+}
 ROWS = [
-    *((text, "退货") for text in ("我要退这双鞋", "能退钱吗", "不想要了怎么退")),
-    *((text, "转人工") for text in ("转人工", "叫客服来", "人工服务")),
-    *((text, "查物流") for text in ("快递到哪了", "查下物流", "货几时到")),
+    *((text, "退货") for text in ("我要退这双鞋", "能退钱吗", "不想要了怎么退", "退货运费谁出", "衣服想退掉", "申请退款")),
+    *((text, "转人工") for text in ("转人工", "叫客服来", "人工服务", "我要找真人", "接线员在吗", "别让机器人回我")),
+    *((text, "查物流") for text in ("快递到哪了", "查下物流", "货几时到", "包裹怎么还没来", "物流单号多少", "什么时候发货")),
 ]
 
 
@@ -39,15 +43,16 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_python_in_the_readme_runs_as_it_stands(name: str, desk: Path) -> None:
+@pytest.mark.parametrize(("name", "made"), [(READMES[0], "dist/mine/nlphub.json"), (GUIDES[0], "runs/more/config.json")])
+def test_python_in_the_documents_runs_as_it_stands(name: str, made: str, desk: Path) -> None:
     code = "\n".join(blocks(name, "python"))
     assert code
     exec(compile(code, name, "exec"), {})
-    assert (desk / "dist" / "mine" / "nlphub.json").is_file()
+    assert (desk / made).is_file()
 
 
-def test_commands_in_the_readme_run_as_they_stand(desk: Path) -> None:
+@pytest.mark.parametrize("name", [READMES[0], GUIDES[0]], ids=["readme", "guide"])
+def test_commands_in_the_documents_run_as_they_stand(name: str, desk: Path) -> None:
     import openpyxl
 
     from nlphub.cli.app import app
@@ -56,15 +61,16 @@ def test_commands_in_the_readme_run_as_they_stand(desk: Path) -> None:
     for row in [("问题", "意图"), *ROWS]:
         book.active.append(row)
     book.save(desk / "new_questions.xlsx")
-    for command in commands("README.md"):
+    for command in commands(name):
         extra = SHORT.get(command[0], [])
         result = CliRunner().invoke(app, [*command, *extra])
         assert result.exit_code == 0, (command, result.output, result.exception)
 
 
-def test_the_twins_have_the_same_code() -> None:
-    for language in ("python", "bash"):
-        english, chinese = (blocks(name, language) for name in READMES)
+@pytest.mark.parametrize("twins", [READMES, GUIDES], ids=["readme", "guide"])
+def test_the_twins_have_the_same_code(twins: tuple[str, str]) -> None:
+    for language in ("python", "bash", "yaml"):
+        english, chinese = (blocks(name, language) for name in twins)
         assert [_code(block) for block in english] == [_code(block) for block in chinese]
 
 
@@ -95,11 +101,12 @@ def test_every_help_has_an_example() -> None:
         assert "Example" in result.output, words
 
 
-@pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", [*READMES, *GUIDES, "CONTRIBUTING.md"])
 def test_files_that_are_named_exist(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
-    named = {*re.findall(r"\]\((?!http)([^)#]+)\)", text), *re.findall(r"\b(?:benchmarks|tools|scripts|tests)/[\w./]*\w", text)}
-    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+    linked = {(ROOT / name).parent / path for path in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", text)}
+    named = {ROOT / path for path in re.findall(r"\b(?:benchmarks|tools|scripts|tests)/[\w./]*\w", text)}
+    assert [path for path in sorted(linked | named) if not path.exists()] == []
 
 
 def _code(block: str) -> list[str]:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import nlphub as hub
+from nlphub.data.batching import pack
 from nlphub.errors import InputError, UnknownNameError, WeightsError
+from nlphub.nn.encoder import to_tensors
 
 
 @pytest.fixture
@@ -108,12 +110,16 @@ def test_texts_that_are_no_strings_are_named(module: hub.Module) -> None:
 
 def test_sentence_vectors_follow_their_texts(module: hub.Module) -> None:
     texts = ["转人工", "我要退这双鞋", "转人工"]
-    for pooling in ("mean", "cls"):
+    for pooling, width in (("mean", 32), ("cls", 32), ("first-last", 64)):
         vectors = module.encode(texts, pooling=pooling)
-        assert vectors.shape == (3, 32)
+        assert vectors.shape == (3, width)
         np.testing.assert_allclose(vectors[0], vectors[2], atol=1e-6)
         assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
-    with pytest.raises(InputError, match="neither"):
+    both, last = module.encode(texts, pooling="first-last"), module.encode(texts)
+    np.testing.assert_array_equal(both[:, 32:], last)
+    packed = to_tensors(pack(module.tokenize(texts), np.array([1])), module.device)
+    np.testing.assert_allclose(both[1, :32], module.encoder.embeddings(packed).mean(0).detach().numpy(), atol=1e-6)
+    with pytest.raises(InputError, match="none of"):
         module.encode(texts, pooling="max")
 
 

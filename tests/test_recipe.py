@@ -290,7 +290,7 @@ def test_all_mistakes_are_reported_at_once_with_file_and_line(recipe: Any) -> No
         (["train.epochs=true"], "train.epochs should be a valid integer, not True"),
         (
             ["export={}", "exprot.folder=x"],
-            "exprot is unknown. Did you mean 'export'? Known here: module, task, data, train, calibration, run, export, examples",
+            "exprot is unknown. Did you mean 'export'? Known here: module, task, data, train, calibration, run, export, examples, tune",
         ),
     ],
 )

@@ -1,6 +1,6 @@
 """The frozen probe: what 16 examples of each label are worth, without fine-tuning, over ten draws that every column shares.
 
-The network is only read: logistic regression learns from the mean of its hidden rows. The linear columns learn from the same draws.
+The network is only read: logistic regression learns from the means of its embeddings and of its last layer. The linear columns learn from the same draws.
 """
 
 from collections import defaultdict
@@ -29,9 +29,9 @@ def draw(rows: Sequence[Row], shots: int, *, seed: int) -> list[int]:
 
 
 def judge_frozen(task: Task, module: "Module") -> list[Scores]:
-    """Scores of logistic regression on the module's mean-pooled vectors, for each draw."""
+    """Scores of logistic regression on the module's mean-pooled first and last layers, for each draw."""
     settings = hyper("pretrained", task.of)
-    train, judged = (module.encode([row.text for row in rows]) for rows in (task.train, task.judged))
+    train, judged = (module.encode([row.text for row in rows], pooling=settings["pooling"]) for rows in (task.train, task.judged))
     return [_score(task, _from_vectors(train[numbers], judged, _labels(task, numbers), settings)) for numbers in _draws(task, settings)]
 
 

@@ -175,7 +175,7 @@ def _settings(sets: Iterable[Set]) -> Iterator[str]:
     for one in dict.fromkeys(sets):
         values = hyper("pretrained", one)
         if one.kind == "probe":
-            how = f"logistic regression on mean-pooled vectors of the frozen network, C {values['C']:g}"
+            how = f"logistic regression on the means of the embeddings and of the last layer of the frozen network, C {values['C']:g}"
         else:
             how = (
                 f"{values['epochs']} epochs of batches of {values['batch_size']} rows, AdamW, rate {values['learning_rate']:g} falling "

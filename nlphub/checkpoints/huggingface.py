@@ -110,6 +110,10 @@ def save_folder(
             f"model_type={model_type!r} with the head {task!r} cannot be written as a Hugging Face folder; there are "
             f"{' and '.join(_FAMILY)}, with the heads {', '.join(filter(None, _KIND))} or none"
         )
+    if head is not None and head.form:
+        raise InputError(
+            f"a head of the kind {head.form['kind']!r} has no place in a Hugging Face folder; fine-tune with train.method=finetune"
+        )
     path = Path(folder).absolute()
     _require_own(path)
     state = {

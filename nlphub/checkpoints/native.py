@@ -25,6 +25,7 @@ from nlphub.hub.cards import TASKS
 from nlphub.nn.config import EncoderConfig
 from nlphub.nn.encoder import Encoder
 from nlphub.nn.heads import Head
+from nlphub.nn.prototype import form_problems
 from nlphub.text.tokenizers import Tokenizer
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -59,7 +60,9 @@ def save_checkpoint(
         WeightsError: the weights cannot be stored in it.
     """
     tokenizer.save(folder)
-    facts = {key: value for key, value in config.items() if key not in ("initial_seed", "heads")}  # true of other weights than these
+    facts = {key: value for key, value in config.items() if key not in ("initial_seed", "heads", "head")}  # of other weights than these
+    if head is not None and head.form:
+        facts["head"] = head.form
     if pretrained:
         facts["heads"] = sorted(other.task for other in pretrained)
     facts |= {
@@ -257,6 +260,8 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"heads: expected a list of different tasks, found {brief(heads)}"
     elif config.get("task") in heads:
         yield f"heads: {brief(config['task'])} is the task of this module already"
+    if "head" in config:
+        yield from form_problems(config["head"])
     if not isinstance(tokenizer, dict) or not isinstance(tokenizer.get("digest", ""), str):
         yield f"tokenizer: expected a table with the text 'digest', found {brief(tokenizer)}"
     for name, kind in (("task", str), ("initial_seed", int), ("max_length", int)):

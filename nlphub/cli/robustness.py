@@ -41,8 +41,9 @@ def check_robustness(
     """
     from nlphub.cli.inference import open_folder
     from nlphub.data.read import load_data
+    from nlphub.evaluation.report.run_files import is_run
     from nlphub.evaluation.robustness import selected
-    from nlphub.files import publish_text
+    from nlphub.files import publish_json, publish_text
     from nlphub.tasks import trainable
 
     names = None if only is None else [name.strip() for name in only.split(",")]
@@ -53,6 +54,9 @@ def check_robustness(
     examples = load_data(data, text=text, label=label, pair=pair)["train"]
     trainable(task).check_judged(examples, labels)
     found = _watched(predict, examples, seed=seed, only=names)
+    if is_run(folder):
+        publish_json(folder / "report" / "robustness.json", found.as_dict())
+        note(f"kept for the report; show it there with: nlphub report {folder}")
     if flips is not None:
         publish_text(flips, found.flips_csv())
         note(f"flips: {flips}")

@@ -87,8 +87,12 @@ def _print_run(run: "Run") -> None:
             print(f"confusion matrix  {run.picture}")
     if run.calibrated is not None:
         print(f"calibration       {run.calibrated.summary()}")
+    if run.page is not None:
+        print(f"report            {run.page}")
     print(f"run               {run.folder}")
     print(f"weights sha256    {run.weights_digest}")
+    if run.report.choice is not None:
+        print(f"method            {run.report.choice.summary()}")
     if run.report.steps:
         print(f"speed             {run.report.examples_per_second:.0f} examples/s over {run.report.seconds:.0f} s of training")
     else:
@@ -105,7 +109,9 @@ def _as_dict(run: "Run") -> dict[str, object]:
         "metrics": run.metrics.as_dict() if run.metrics else None,
         "calibration": run.calibrated.as_dict() if run.calibrated else None,
         "weights_sha256": run.weights_digest,
+        "report": str(run.page) if run.page else None,
         "artefact": str(run.artefact) if run.artefact else None,
+        "method": run.report.choice.as_dict() if run.report.choice else None,
         "steps": run.report.steps,
         "seconds": run.report.seconds,
         "examples_per_second": run.report.examples_per_second,

@@ -84,18 +84,42 @@ def places_in(lengths: Ints) -> Ints:
     return np.arange(lengths.sum(), dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-def epoch_batches(lengths: Ints, *, batch_size: int, seed: int, epoch: int) -> Iterator[Ints]:
+def epoch_batches(lengths: Ints, *, batch_size: int, seed: int, epoch: int, classes: Ints | None = None) -> Iterator[Ints]:
     """One epoch of training batches: a seeded shuffle cut into ``batch_size`` examples, each batch sorted by length.
 
     Args:
         lengths: ``(b,)`` tokens of each example.
         batch_size: examples of a batch; the last one may be smaller.
         seed: with ``epoch`` it decides the order; the same pair always gives the same batches.
+        classes: ``(b,)`` for an epoch in which all classes are equally frequent, see :func:`balanced_order`.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths)) if classes is None else balanced_order(classes, generator)
     for first in range(0, len(order), batch_size):
         batch = order[first : first + batch_size]
         yield batch[np.argsort(lengths[batch], kind="stable")]
+
+
+def balanced_order(classes: Ints, generator: np.random.Generator) -> Ints:
+    """As many examples as there are, but equally many of each class (one more of some), in random order.
+
+    A class that is larger than its share is represented by some of its examples, each at most once; the examples of a smaller one are
+    taken again and again, no one twice more often than another.
+
+    Args:
+        classes: ``(b,)`` the class of each example; numbers without an example are allowed.
+
+    Returns:
+        ``(b,)`` numbers of examples.
+    """
+    present = generator.permutation(np.unique(classes))
+    chosen = []
+    for place, each in enumerate(present.tolist()):
+        rows = np.flatnonzero(classes == each)
+        wanted = len(classes) // len(present) + (place < len(classes) % len(present))
+        turns = [generator.permutation(rows) for _ in range(-(-wanted // len(rows)))]
+        chosen.append(np.concatenate(turns)[:wanted] if turns else rows[:0])
+    return generator.permutation(np.concatenate(chosen))
 
 
 def micro_batches(batch: Ints, lengths: Ints, *, max_tokens: int) -> Iterator[Ints]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nlphub.data.cells import as_text, is_blank
-from nlphub.data.read import separator_hint
 from nlphub.data.sheet import Sheet, other_sheets
+from nlphub.data.tables import separator_hint
 from nlphub.errors import DataError
 
 TEXTS = (

@@ -5,16 +5,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlphub import paths
 from nlphub.data.checks import Needs, problems_of
+from nlphub.data.corrections import correct
 from nlphub.data.examples import Example, Examples, Splits, class_names, to_example
 from nlphub.data.spans import from_tags, loose_tags
 from nlphub.data.splitting import split_off
-from nlphub.data.tables import Options, Rows, read_dataset, read_rows, unit_of
+from nlphub.data.tables import Options, Rows, existing_file, read_dataset, read_rows, separator_hint, unit_of
 from nlphub.errors import DataError, FetchError, OfflineError, brief, did_you_mean, require
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def load_data(
     seed: int = 0,
     encoding: str | None = None,
     quotes: bool = True,
+    corrections: str | Path | None = None,
 ) -> Splits:
     """Read labelled texts.
 
@@ -64,10 +65,12 @@ def load_data(
         seed: of that split.
         encoding: of text files; default: UTF-8 or UTF-16 by its mark, else UTF-8 or GB18030, decided on the whole file.
         quotes: whether csv and tsv fields may be quoted; ``False`` for files in which ``"`` is a character like any other.
+        corrections: a file of ``nlphub suspects``, edited: labels of ``train`` are replaced and rows left out as its column ``corrected``
+            says, before ``split`` cuts anything off. See :mod:`nlphub.data.corrections`.
 
     Raises:
         DataError: files, columns or rows are wrong: empty texts, missing labels, tags out of order, ...; all bad rows of all
-            splits at once, with their lines (``.problems`` holds all, the message the first 20).
+            splits at once, with their lines (``.problems`` holds all, the message the first 20). Or ``corrections`` do not fit the data.
         MissingExtraError: a format whose reader is not installed.
         OfflineError: a hub id that is not in the local cache, while NLPHUB_OFFLINE is set.
     """
@@ -80,6 +83,10 @@ def load_data(
         problems += found
     if problems:
         raise DataError("The data cannot be used as it is.", problems)
+    if corrections is not None:
+        if "train" not in parts or label is None or spans is not None:
+            raise DataError(f"corrections={str(corrections)!r} are of the labels of 'train', and there are none")
+        parts["train"] = correct(parts["train"], corrections)
     return Splits(_with_split(parts, split, seed) if split else parts)
 
 
@@ -100,6 +107,7 @@ def load_splits(settings: "DataSettings", *, seed: int = 0) -> Splits:
         seed=seed,
         encoding=settings.encoding,
         quotes=settings.quotes,
+        corrections=settings.corrections,
     )
 
 
@@ -189,12 +197,6 @@ def _header_problem(columns: Sequence[str], header: Sequence[str]) -> str:
     return f"{' '.join(missing + twice)} The columns are: {there}.{separator_hint(header)} {choice}"
 
 
-def separator_hint(header: Sequence[str]) -> str:
-    """What to do about a header that looks like several columns apart by another sign, to end a message with; or nothing."""
-    other = next((sign for sign in ("\t", ";", "|", ",") if len(header) == 1 and sign in header[0]), None)
-    return f" It looks separated by {other!r}: name it .tsv for tabs, or begin it with the line sep={other}." if other else ""
-
-
 def _parts(source: Any) -> Iterator[tuple[str, Any]]:
     """Split names and where each comes from: a path or a ``datasets`` object."""
     if isinstance(source, Mapping):
@@ -213,24 +215,6 @@ def _parts(source: Any) -> Iterator[tuple[str, Any]]:
         yield "train", source
     else:
         raise DataError(f"load_data cannot read {brief(source)}; it takes a file, hf://org/name, a datasets object or a mapping of splits")
-
-
-def existing_file(source: str | Path) -> Path:
-    """The path of a file that is there.
-
-    Raises:
-        DataError: there is none of that name; the nearest name is offered.
-    """
-    path = paths.resolve(str(source), base=Path.cwd())
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise DataError(f"{source} is a folder; name its files: load_data({{'train': '{source}/train.csv', 'dev': '{source}/dev.csv'}})")
-    near = get_close_matches(path.name, [other.name for other in path.parent.glob("*")] if path.parent.is_dir() else [], n=1)
-    hint = f" Did you mean {str(path.with_name(near[0]))!r}?" if near else ""
-    if re.fullmatch(r"[\w-]+/[\w.-]+", str(source)):
-        hint += f" If it is a data set of the Hugging Face hub, write 'hf://{source}'."
-    raise DataError(f"There is no file {str(source)!r} (looked for {path}).{hint}")
 
 
 def _from_hub(reference: str) -> Any:

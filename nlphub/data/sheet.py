@@ -11,8 +11,7 @@ from typing import Any
 
 from nlphub.data.encodings import detect
 from nlphub.data.examples import Examples, to_example
-from nlphub.data.read import existing_file, separator_hint
-from nlphub.data.tables import Options, read_rows, unit_of
+from nlphub.data.tables import Options, existing_file, read_rows, separator_hint, unit_of
 from nlphub.errors import DataError, did_you_mean
 
 Complaints = tuple[tuple[int, str], ...]  # line or row, what is wrong with it

@@ -27,7 +27,7 @@ def split_off(examples: Examples, shares: Mapping[str, float], *, seed: int) -> 
         groups.setdefault(example.label, []).append(number)
     chosen: dict[str, list[int]] = {"train": [], **{name: [] for name in shares}}
     for numbers in groups.values():
-        numbers.sort(key=lambda number: (_rank(examples[number], seed), number))
+        numbers.sort(key=lambda number: (content_rank(examples[number], seed), number))
         for name, size in _sizes(len(numbers), shares).items():
             chosen[name] += numbers[:size]
             del numbers[:size]
@@ -44,7 +44,8 @@ def _sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:
     return sizes
 
 
-def _rank(example: Example, seed: int) -> bytes:
+def content_rank(example: Example, seed: int) -> bytes:
+    """A place in a seeded order of examples that does not depend on where they stand."""
     content = json.dumps([seed, example.text, example.pair, example.label])
     return hashlib.sha256(content.encode("ascii")).digest()
 

@@ -13,9 +13,11 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
 
+from nlphub import paths
 from nlphub.data.encodings import open_text
 from nlphub.errors import DataError, brief, require
 
@@ -41,6 +43,24 @@ class Options:
     columns: tuple[str, ...] | None
 
 
+def existing_file(source: str | Path) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        DataError: there is none of that name; the nearest name is offered.
+    """
+    path = paths.resolve(str(source), base=Path.cwd())
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise DataError(f"{source} is a folder; name its files: load_data({{'train': '{source}/train.csv', 'dev': '{source}/dev.csv'}})")
+    near = get_close_matches(path.name, [other.name for other in path.parent.glob("*")] if path.parent.is_dir() else [], n=1)
+    hint = f" Did you mean {str(path.with_name(near[0]))!r}?" if near else ""
+    if re.fullmatch(r"[\w-]+/[\w.-]+", str(source)):
+        hint += f" If it is a data set of the Hugging Face hub, write 'hf://{source}'."
+    raise DataError(f"There is no file {str(source)!r} (looked for {path}).{hint}")
+
+
 def read_rows(path: Path, options: Options, report: Report) -> Rows:
     """The rows of a file, by its suffix; the first one is the header, with stripped names.
 
@@ -58,6 +78,12 @@ def read_rows(path: Path, options: Options, report: Report) -> Rows:
 def unit_of(path: Path) -> str:
     """What the numbers of :func:`read_rows` count: lines of text, or rows of a table."""
     return "row" if path.suffix.lower() in (".xlsx", ".parquet") else "line"
+
+
+def separator_hint(header: Sequence[str]) -> str:
+    """What to do about a header that looks like several columns apart by another sign, to end a message with; or nothing."""
+    other = next((sign for sign in ("\t", ";", "|", ",") if len(header) == 1 and sign in header[0]), None)
+    return f" It looks separated by {other!r}: name it .tsv for tabs, or begin it with the line sep={other}." if other else ""
 
 
 def read_dataset(dataset: Any, columns: Sequence[str]) -> Rows:

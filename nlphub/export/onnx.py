@@ -193,7 +193,7 @@ def measure_parity(model: DenseModel, graph: Path, tokenizer: Tokenizer) -> Pari
             packed = to_tensors(pack(encoded, rows))
             expected = model.head(model.encoder(packed, rows=model.head.rows), packed).numpy()
         (found,) = session.run([artefact.OUTPUT], dict(zip(artefact.INPUTS, padded, strict=True)))
-        pairs.append((expected, found if model.head.rows == "cls" else found[padded[1] != 0]))
+        pairs.append((expected, found if model.head.rows == "cls" or model.head.per_text else found[padded[1] != 0]))
     expected, found = (np.concatenate(side) for side in zip(*pairs, strict=True))
     return Parity(
         logits=float(np.abs(expected - found).max()),

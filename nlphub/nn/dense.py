@@ -41,8 +41,8 @@ class DenseModel(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """See :func:`dense_encode`."""
-        logits: Tensor = self.head(dense_encode(self.encoder, input_ids, attention_mask, token_type_ids, rows=self.head.rows))
-        return logits
+        hidden = dense_encode(self.encoder, input_ids, attention_mask, token_type_ids, rows=self.head.rows)
+        return self.head.dense(hidden, input_ids, attention_mask)
 
 
 def _block(block: Block, queries: Tensor, hidden: Tensor, visible: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 Notation: ``b`` sequences, ``r`` rows that a task asks about, ``d`` width.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,13 +27,24 @@ class Head(nn.Module):
     task: ClassVar[str]
     rows: ClassVar[Rows]
     answers_words: ClassVar[bool] = False  # whether its labels are the entries of the vocabulary
+    per_text: ClassVar[bool] = False  # whether it sees all rows and gives one row of logits for each text
 
     def __init__(self, width: int, labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()
         self.width, self.labels, self.probability = width, labels, dropout
 
+    @property
+    def form(self) -> dict[str, Any]:
+        """What config.json has to say of a head that its task, width and labels do not make; nothing for the usual ones."""
+        return {}
+
     def attach(self, encoder: Encoder) -> None:
         """Called once when the head meets its encoder, for heads that share weights with it."""
+
+    def dense(self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits of padded hidden rows ``(b, s, d)``, or ``(b, d)`` of the first tokens; ids and mask are those of ``nn.dense``."""
+        logits: Tensor = self(hidden)
+        return logits
 
     def forward(self, hidden: Tensor, packed: Packed[Tensor] | None = None, *, noise: Noise | None = None) -> Tensor:
         """Logits of hidden rows.

@@ -13,6 +13,7 @@ from torch import Tensor
 from nlphub.data.batching import Packed, pack, token_batches, token_rows
 from nlphub.nn.encoder import Encoder, to_tensors
 from nlphub.nn.heads import Head
+from nlphub.nn.prototype import content_means
 from nlphub.text.encoding import Encoded, Ints
 
 _BATCH_TOKENS = 8192  # tokens of one inference batch: bounds memory and still fills the cores
@@ -27,14 +28,15 @@ def head_logits(encoder: Encoder, head: Head, encoded: Encoded, wanted: NDArray[
         wanted: ``(t,)`` the tokens that a head over all rows is asked about; default is all of them.
 
     Returns:
-        ``(b, n)`` float32 of a head on [CLS] rows; ``(t, n)``, or one row for each wanted token, of a head on all rows.
+        ``(b, n)`` float32 of a head that answers for whole texts; ``(t, n)``, or one row for each wanted token, of a head on all rows.
     """
     asked = np.ones(len(encoded.ids), np.bool_) if wanted is None else wanted
     place = np.cumsum(asked) - 1
-    out = np.zeros((len(encoded) if head.rows == "cls" else int(asked.sum()), head.labels), np.float32)
+    whole = head.rows == "cls" or head.per_text
+    out = np.zeros((len(encoded) if whole else int(asked.sum()), head.labels), np.float32)
     for rows, packed in _batches(encoder, encoded):
         hidden = encoder(packed, rows=head.rows)
-        if head.rows == "cls":
+        if whole:
             out[rows] = _numpy(head(hidden, packed))
             continue
         tokens = token_rows(encoded, rows)
@@ -46,17 +48,27 @@ def head_logits(encoder: Encoder, head: Head, encoded: Encoded, wanted: NDArray[
 
 
 def sentence_vectors(encoder: Encoder, encoded: Encoded, *, pooling: str) -> Floats:
-    """``(b, d)`` float32.
+    """``(b, d)`` float32; ``(b, 2d)`` of ``"first-last"``.
 
     Args:
-        pooling: ``"mean"`` of all tokens' hidden rows, or the ``"cls"`` row.
+        pooling: ``"mean"`` of all tokens' hidden rows, ``"content"``: the mean without [CLS] and the last [SEP], ``"first-last"``: the mean
+            of what goes into the first layer beside the mean of what leaves the last one, or the ``"cls"`` row.
     """
-    out = np.zeros((len(encoded), encoder.config.width), np.float32)
+    out = np.zeros((len(encoded), encoder.config.width * (2 if pooling == "first-last" else 1)), np.float32)
     for rows, packed in _batches(encoder, encoded):
-        hidden = encoder(packed, rows="all" if pooling == "mean" else "cls")
-        mean = pooling == "mean"
-        out[rows] = _numpy(torch.segment_reduce(hidden, "mean", lengths=packed.lengths.to(hidden.device)) if mean else hidden)
+        out[rows] = _numpy(_pooled(encoder, packed, pooling))
     return out
+
+
+def _pooled(encoder: Encoder, packed: Packed[Tensor], pooling: str) -> Tensor:
+    hidden: Tensor = encoder(packed, rows="cls" if pooling == "cls" else "all")
+    if pooling == "cls":
+        return hidden
+    if pooling == "content":
+        return content_means(hidden, packed)[0]
+    lengths = packed.lengths.to(hidden.device)
+    layers = [encoder.embeddings(packed), hidden] if pooling == "first-last" else [hidden]
+    return torch.cat([torch.segment_reduce(layer, "mean", lengths=lengths) for layer in layers], dim=1)
 
 
 def _batches(encoder: Encoder, encoded: Encoded) -> Iterator[tuple[Ints, Packed[Tensor]]]:

@@ -3,8 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,6 +21,7 @@ _INPUTS = (
     ("data", "train"),
     ("data", "dev"),
     ("data", "test"),
+    ("data", "corrections"),
     ("calibration", "out_of_scope"),
 )  # paths that are read
 
@@ -220,10 +220,17 @@ def _fields(path: safe_yaml.Path, schema: type[BaseModel]) -> list[str]:
     """The keys that the schema knows below ``path``."""
     model = schema
     for key in path:
-        annotation = model.model_fields[str(key)].annotation
-        options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+        if str(key) in model.model_fields:  # else it is a key of a mapping, whose values are models
+            model = next(_models(model.model_fields[str(key)].annotation))
     return list(model.model_fields)
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a type names, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
 
 
 def _place(path: safe_yaml.Path, places: Mapping[safe_yaml.Path, str]) -> str:

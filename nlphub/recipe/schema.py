@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from nlphub.errors import InputError
 from nlphub.labels import score_name
 from nlphub.recipe.safe_yaml import dump
+from nlphub.recipe.space import Space, space_problems
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -78,6 +79,7 @@ class DataSettings(Settings):
         encoding: of text files; default: found out from the whole file.
         quotes: whether fields of csv and tsv files may be quoted; ``false`` for files in which ``"`` is a character like any other.
         max_length: tokens of a sequence, with [CLS] and [SEP]; longer texts are cut. Default: what the tokenizer allows.
+        corrections: the file of ``nlphub suspects`` after you edited it: labels of ``train`` are replaced, or rows left out, as it says.
     """
 
     train: Name
@@ -91,6 +93,7 @@ class DataSettings(Settings):
     encoding: Name | None = None
     quotes: bool = True
     max_length: Annotated[int, Field(ge=3)] | None = None
+    corrections: Name | None = None
 
     @property
     def sources(self) -> dict[str, str]:
@@ -98,8 +101,15 @@ class DataSettings(Settings):
         given = {"train": self.train, "dev": self.dev, "test": self.test}
         return {name: source for name, source in given.items() if source is not None}
 
+    def decisive(self) -> dict[str, Any]:
+        """What decides the examples. Corrections that are not there do not count: old runs and records stay what they were."""
+        values = self.model_dump(mode="json")
+        return {name: value for name, value in values.items() if name != "corrections" or value is not None}
+
     @model_validator(mode="after")
     def _splits_agree(self) -> Self:
+        if self.corrections is not None and self.spans is not None:
+            raise ValueError("corrections are of the labels of texts; spans are corrected in their own file")
         for name in self.split:
             if name not in ("dev", "test"):
                 raise ValueError(f"split can cut off 'dev' and 'test', not {name!r}")
@@ -124,7 +134,7 @@ class TrainSettings(Settings):
         clip: largest global norm of the gradients; ``null`` = no clipping.
         accumulation: batches whose gradients make one step.
         dropout: of the encoder and the head; ``null`` = the module's own.
-        label_smoothing: share of the target spread over all classes.
+        label_smoothing: share of the target spread over all classes; of method ``finetune``, the others have no such target.
         class_weights: ``none``, ``balanced`` (inverse frequencies, as in scikit-learn) or a weight for each label.
         patience: evaluations in a row without improvement after which training stops; ``null`` = never.
         metric: what "better" means on dev: ``macro_f1`` or ``accuracy`` for seq-cls, ``span_f1`` for token-cls; default: the first of
@@ -133,6 +143,17 @@ class TrainSettings(Settings):
         precision: of matrix products in training: ``bf16`` or ``fp32``; ``auto`` is bf16 on a GPU and fp32 on a CPU.
         seed: of splits, batches, new weights and dropout.
         evaluate_every: ``epoch``, or a number of steps.
+        method: ``finetune`` learns all weights by steps. For 4 to 64 examples of each label of seq-cls: ``prototype`` finds a vector for
+            each label in closed form, the encoder stays as it is; ``contrastive`` teaches the encoder first, by ``epochs`` passes, which
+            texts belong together; ``auto`` takes what is best in cross-validation on the training examples.
+        r_drop: weight of the divergence between two passes with different dropout (R-Drop); 0 = one pass.
+        focal: exponent by which the losses of what is easy shrink (focal loss); 0 = plain cross-entropy.
+        adversarial: ``fgm`` or ``pgd``: learn the batch a second time with word embeddings moved to where the loss is higher.
+        adversarial_epsilon: how far at most: the Euclidean norm over the whole matrix.
+        adversarial_steps: of pgd, in which the worst place is looked for; each costs a pass. fgm takes one.
+        average: decay of the exponential moving average of the weights, which is what is evaluated and kept; 0 = none.
+        sampling: ``balanced``: an epoch has equally many examples of every label, the rare ones repeated; ``natural``: each once.
+        backoff: how often training may go back to its best weights at half the rate, after a collapse; 0 = never.
     """
 
     epochs: Count = 10
@@ -153,6 +174,48 @@ class TrainSettings(Settings):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     evaluate_every: Literal["epoch"] | Count = "epoch"
+    method: Literal["finetune", "prototype", "contrastive", "auto"] = "finetune"
+    r_drop: Annotated[float, Field(ge=0)] = 0.0
+    focal: Annotated[float, Field(ge=0)] = 0.0
+    adversarial: Literal["none", "fgm", "pgd"] = "none"
+    adversarial_epsilon: Positive = 1.0
+    adversarial_steps: Count = 3
+    average: Fraction = 0.0
+    sampling: Literal["natural", "balanced"] = "natural"
+    backoff: Annotated[int, Field(ge=0)] = 0
+
+    def problems(self, task: str) -> list[str]:
+        """Options that contradict each other, or that the task cannot have."""
+        found = []
+        if self.r_drop and self.dropout == 0:
+            found.append("r_drop compares two passes with different dropout, and dropout is 0")
+        if self.sampling == "balanced" and self.class_weights == "balanced":
+            found.append("sampling: balanced and class_weights: balanced would make up for rare labels twice; keep one")
+        if self.sampling == "balanced" and task != "seq-cls":
+            found.append(f"sampling: balanced needs one label for each text, and {task} has many")
+        if self.method != "finetune":
+            found += self._not_of_method(task)
+        return found
+
+    def _not_of_method(self, task: str) -> list[str]:
+        """What only ``finetune`` can have."""
+        changed = [name for name in (*OPTIONS, "class_weights") if getattr(self, name) != _default(name)]
+        found = [f"method: {self.method} has no {name}, which is of method finetune" for name in changed if name != "method"]
+        if task != "seq-cls":
+            found.append(f"method: {self.method} is of task seq-cls, and this task is {task}: leave method out to fine-tune")
+        return found
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides the weights. Options that are off do not count: old runs and records stay what they were."""
+        values = self.model_dump(mode="json")
+        return {name: value for name, value in values.items() if name not in OPTIONS or value != _default(name)}
+
+
+def _default(name: str) -> Any:
+    return TrainSettings.model_fields[name].default
+
+
+OPTIONS = ("method", "r_drop", "focal", "adversarial", "adversarial_epsilon", "adversarial_steps", "average", "sampling", "backoff")
 
 
 class CalibrationSettings(Settings):
@@ -205,6 +268,8 @@ class Recipe(Settings):
     Attributes:
         task: what to train, e.g. ``seq-cls``.
         examples: texts to predict at the end, to show what came out.
+        tune: what ``nlphub tune`` tries: keys of ``train``, each with choices ``[8, 16]`` or with a range
+            ``{low: 1e-5, high: 1e-3, log: true}``; without any, a space that suits most data.
     """
 
     module: ModuleSettings
@@ -215,6 +280,7 @@ class Recipe(Settings):
     run: RunSettings
     export: ExportSettings = ExportSettings()
     examples: Texts = ()
+    tune: Space = {}
 
     @field_validator("train")
     @classmethod
@@ -227,10 +293,29 @@ class Recipe(Settings):
         except InputError as wrong:
             raise ValueError(str(wrong)) from wrong
 
+    @field_validator("train")
+    @classmethod
+    def _options_of_the_task(cls, train: TrainSettings, info: ValidationInfo) -> TrainSettings:
+        if found := train.problems(info.data.get("task", "seq-cls")):
+            raise ValueError("; ".join(found))
+        return train
+
+    @model_validator(mode="after")
+    def _space_fits(self) -> Self:
+        if found := space_problems(self.tune, self.train):
+            raise ValueError("; ".join(found))
+        return self
+
     @model_validator(mode="after")
     def _columns_of_the_task(self) -> Self:
         if (self.data.spans is not None) != (self.task == "token-cls"):
             raise ValueError("task token-cls, and no other, needs data.spans: the column of spans, or of tags beside data.text=tokens")
+        return self
+
+    @model_validator(mode="after")
+    def _method_of_the_texts(self) -> Self:
+        if self.data.pair is not None and self.train.method != "finetune":
+            raise ValueError(f"train.method: {self.train.method} is for single texts, and data.pair names a column of second ones")
         return self
 
     @model_validator(mode="after")
@@ -259,6 +344,7 @@ class Recipe(Settings):
         return dump(self.model_dump(mode="json"))
 
     def digest(self) -> str:
-        """SHA-256 of all values, as 64 hexadecimal digits."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """SHA-256 of all values, as 64 hexadecimal digits; options of training that are off, and an empty ``tune``, do not count."""
+        values = {**self.model_dump(mode="json"), "data": self.data.decisive(), "train": self.train.decisive()}
+        canonical = json.dumps({name: value for name, value in values.items() if name != "tune" or value}, sort_keys=True)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()

@@ -11,6 +11,7 @@ plant one. Ours lies in nlphub's own cache folder, and is refused where others m
 
 import functools
 import importlib.util
+import itertools
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -60,6 +61,15 @@ def find_word_starts(
     return starts
 
 
+def split_words(texts: Sequence[str], table: Table, *, segmenter: Segmenter | None = None) -> list[list[str]]:
+    """The words of texts, folded by a table; white space is none.
+
+    Args:
+        segmenter: splits a text into words, together the whole text; :func:`default_segmenter` by default.
+    """
+    return [_split(text, table, segmenter or default_segmenter()) for text in texts]
+
+
 @functools.cache
 def default_segmenter() -> Segmenter:
     """rjieba where it is installed, else jieba."""
@@ -101,6 +111,12 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _split(text: str, table: Table, segmenter: Segmenter) -> list[str]:
+    shown, _ = _shown([text], np.array([len(text)]), table)
+    whole, edges = from_code_points(shown), [*np.flatnonzero(_boundaries(shown, segmenter)).tolist(), len(shown)]
+    return [word for start, end in itertools.pairwise(edges) if (word := whole[start:end].strip())]
 
 
 def _ends(encoded: Encoded, body: Flags, width: int) -> Ints:

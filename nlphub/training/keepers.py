@@ -1,6 +1,7 @@
 """Where a training keeps its best and its last weights: in memory, or in the folder of a run."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -28,8 +29,8 @@ class Keeper(Protocol):
     def keep_best(self, module: Module) -> None:
         """Keep the weights of an evaluation that was better than all before."""
 
-    def keep_last(self, module: Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-        """Keep all that is needed to go on from here."""
+    def keep_last(self, module: Module, optimizer: torch.optim.Optimizer, progress: Progress, weights: Mapping[str, Tensor]) -> None:
+        """Keep all that is needed to go on from here; ``weights`` are further ones that the options of a training have."""
 
     def restore_best(self, module: Module) -> None:
         """Put the best weights back into the module."""
@@ -51,7 +52,7 @@ class MemoryKeeper:
         """Copy the weights."""
         self._best = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
-    def keep_last(self, module: Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    def keep_last(self, module: Module, optimizer: torch.optim.Optimizer, progress: Progress, weights: Mapping[str, Tensor]) -> None:
         """The module itself holds the last weights."""
 
     def restore_best(self, module: Module) -> None:
@@ -84,18 +85,20 @@ class RunKeeper:
         """Publish ``best/``."""
         module.save(self.folder / "best")
 
-    def keep_last(self, module: Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    def keep_last(self, module: Module, optimizer: torch.optim.Optimizer, progress: Progress, weights: Mapping[str, Tensor]) -> None:
         """Publish ``last/``."""
         with publish_folder(self.folder / "last") as temporary:
             module.write(temporary)
-            save_state(temporary, optimizer=optimizer, progress=progress)
+            save_state(temporary, optimizer=optimizer, progress=progress, weights=weights)
 
     def restore_best(self, module: Module) -> None:
         """Load the weights of ``best/``."""
         module.load_weights(self.folder / "best")
 
-    def resume(self, module: Module, optimizer: torch.optim.Optimizer, *, fingerprint: str) -> Progress:
-        """Load ``last/`` and cut ``metrics.jsonl`` back to its step; without ``last/`` the training begins.
+    def resume(self, module: Module, optimizer: torch.optim.Optimizer, *, fingerprint: str, weights: Mapping[str, Tensor]) -> Progress:
+        """Load ``last/``, further ``weights`` into those tensors, and cut ``metrics.jsonl`` back to its step.
+
+        Without ``last/`` the training begins.
 
         Raises:
             StoreError: there is no complete state, or its bytes changed.
@@ -107,7 +110,7 @@ class RunKeeper:
             log.info("%s was stopped before its first checkpoint: it starts from the beginning", self.folder)
             self.begin()
             return Progress.start(fingerprint)
-        progress = load_state(self.folder / "last", optimizer=optimizer, fingerprint=fingerprint)
+        progress = load_state(self.folder / "last", optimizer=optimizer, fingerprint=fingerprint, weights=weights)
         module.load_weights(self.folder / "last")
         self._metrics.cut_back(progress.step)
         return progress

@@ -3,6 +3,9 @@
 Batches are packed, not padded. ``batch_size`` counts examples; batches with too many tokens are cut into parts whose gradients are
 accumulated, so memory is bounded and hyper-parameters keep their meaning. Nothing here depends on a generator's state: the order of
 examples follows (seed, epoch), the dropout masks (seed, step).
+
+The options of :class:`nlphub.recipe.TrainSettings` live beside this file: what is minimised (:mod:`nlphub.training.objectives`), a second
+pass where it is hardest (``adversarial``), averages of the weights (``average``), going back after a collapse (``backoff``).
 """
 
 import hashlib
@@ -10,19 +13,17 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from nlphub.checkpoints.native import weights_digest
+from nlphub.checkpoints.native import tensors, weights_digest
 from nlphub.data.batching import epoch_batches, micro_batches, pack, token_rows
 from nlphub.data.examples import Examples
 from nlphub.errors import InputError, TrainingError
-from nlphub.evaluation.metrics import Metrics
 from nlphub.kernels import Noise
 from nlphub.labels import score_name
 from nlphub.module import Module
@@ -31,6 +32,11 @@ from nlphub.recipe import TrainSettings
 from nlphub.tasks import trainable
 from nlphub.tasks.base import IGNORED
 from nlphub.text.encoding import Encoded, Ints
+from nlphub.training.adversarial import Adversary
+from nlphub.training.average import Average
+from nlphub.training.backoff import Backoff, backed_off_rate
+from nlphub.training.facts import Step
+from nlphub.training.objectives import Objective, class_weights
 from nlphub.training.optim import schedule, set_rates
 from nlphub.training.precision import autocast, precision
 from nlphub.training.state import Progress
@@ -38,48 +44,12 @@ from nlphub.training.state import Progress
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One optimizer step, as a fact.
-
-    Attributes:
-        step: its number, from 1, of ``total``.
-        epoch: passes over the data so far, as a fraction.
-        loss: mean over the examples of the batch, or over their tokens where each token has a label.
-        rate: the largest learning rate in force.
-        examples: examples of the batch.
-        tokens: tokens of the batch.
-        seconds: what the step took, without the evaluation.
-        evaluated: whether this step is an evaluation point: checkpoints are made here.
-        evaluation: scores on the dev set at an evaluation point, when there is a dev set.
-        improved: whether they are the best so far.
-        progress: what a checkpoint made now has to know.
-    """
-
-    step: int
-    total: int
-    epoch: float
-    loss: float
-    rate: float
-    examples: int
-    tokens: int
-    seconds: float
-    progress: Progress
-    evaluated: bool = False
-    evaluation: Metrics | None = None
-    improved: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """One line of ``metrics.jsonl``."""
-        fact: dict[str, Any] = {"step": self.step, "epoch": round(self.epoch, 4), "loss": self.loss, "rate": self.rate}
-        fact |= {"tokens": self.tokens, "tokens_per_second": round(self.tokens / self.seconds)}
-        if self.evaluation is not None:
-            fact |= {**self.evaluation.headlines, "improved": self.improved}
-        return fact
-
-
 class Loop:
-    """A module, an optimizer, settings and tokenised training examples."""
+    """A module, an optimizer, settings and tokenised training examples.
+
+    Raises:
+        InputError: options that contradict each other, or that the task or the module cannot have.
+    """
 
     def __init__(
         self,
@@ -94,20 +64,40 @@ class Loop:
             module.set_dropout(settings.dropout)
         self.precision = precision(settings.precision, module.device)
         self.task = trainable(module.task)
+        _check_options(settings, module)
         self.encoded = module.tokenize(train.texts, train.pairs)
         self.lengths = self.encoded.lengths
         _tell_of_cuts(self.encoded, module.max_length)
         self.targets = self.task.targets(train, self.encoded, module.labels)
-        self.class_weights = class_weights(settings.class_weights, self.targets, self.task.outputs(module.labels))
+        weights = class_weights(settings.class_weights, self.targets, self.task.outputs(module.labels))
+        self.objective = Objective(weights, settings.label_smoothing, settings.focal, settings.r_drop)
+        self.adversary = Adversary.of(settings, module.encoder.embeddings.word.weight)
+        named = tensors(module.encoder, module.head)
+        self.average = Average(named, settings.average) if settings.average else None
+        self.backoff = Backoff(named, optimizer, self.average, times=settings.backoff) if settings.backoff else None
         self.fingerprint = _fingerprint(settings, train, dev, module, optimizer)
         self._examples_per_step = settings.batch_size * settings.accumulation
         self.steps_per_epoch = math.ceil(len(train) / self._examples_per_step)
         self.total = self.steps_per_epoch * settings.epochs
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """What a checkpoint has to hold besides the module and the moments: averages, and weights to go back to."""
+        averaged = self.average.averaged if self.average is not None else {}
+        best = self.backoff.best if self.backoff is not None else {}
+        return {f"average/{name}": tensor for name, tensor in averaged.items()} | {f"best/{name}": tensor for name, tensor in best.items()}
+
+    def resumed(self, progress: Progress) -> None:
+        """Take note that module, moments and :attr:`weights` are those of a checkpoint. Checkpoints are made of what was evaluated."""
+        if self.average is not None:
+            self.average.shown = progress.step > 0
+
     def batches(self, *, after: int) -> Iterator[tuple[int, Ints]]:
         """``(step, examples)`` of every optimizer step that follows step ``after``."""
+        size, seed = self._examples_per_step, self.settings.seed
+        classes = self.targets if self.settings.sampling == "balanced" else None
         for epoch in range(after // self.steps_per_epoch, self.settings.epochs):
-            order = epoch_batches(self.lengths, batch_size=self._examples_per_step, seed=self.settings.seed, epoch=epoch)
+            order = epoch_batches(self.lengths, batch_size=size, seed=seed, epoch=epoch, classes=classes)
             for number, batch in enumerate(order, start=epoch * self.steps_per_epoch + 1):
                 if number > after:
                     yield number, batch
@@ -118,23 +108,27 @@ class Loop:
         return number % every == 0 or number == self.total
 
     def step(self, number: int, batch: Ints, progress: Progress) -> Step:
-        """One optimizer step on the examples ``batch``.
+        """One optimizer step on the examples ``batch``, or a return to the best weights.
 
         Raises:
-            TrainingError: the loss or the gradients are not finite; the weights are those before this step.
+            TrainingError: the loss or the gradients are not finite, and there is no going back; the weights are those before this step.
         """
         started = time.perf_counter()
+        if self.average is not None:
+            self.average.show(False)
         factor = schedule(number - 1, total=self.total, warmup=self.settings.warmup, shape=self.settings.schedule)
-        rate = set_rates(self.optimizer, factor)
-        loss = self._backward(number, batch)
-        limit = math.inf if self.settings.clip is None else self.settings.clip
-        norm = float(torch.nn.utils.clip_grad_norm_(self.module.parameters(), limit))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        rate = set_rates(self.optimizer, factor * backed_off_rate(progress))
+        loss, norm = self.gradients(number, batch)
+        progress, finite = replace(progress, step=number), math.isfinite(loss) and math.isfinite(norm)
+        if finite:
+            self._take(number, loss)
+        elif self.backoff is not None and self.backoff.left(progress):
+            progress = self.backoff.go_back(progress)
+        else:
             raise TrainingError(
                 f"Step {number}: the loss is {loss} and the norm of the gradients {norm} at learning rate {rate:g}. "
                 "Use a smaller train.learning_rate, a longer train.warmup, or train.clip=1.0."
             )
-        self.optimizer.step()
         return Step(
             step=number,
             total=self.total,
@@ -145,23 +139,49 @@ class Loop:
             tokens=int(self.lengths[batch].sum()),
             seconds=time.perf_counter() - started,
             evaluated=self.evaluates(number),
-            progress=replace(progress, step=number),
+            backed_off=not finite,
+            progress=progress,
         )
 
-    def _backward(self, number: int, batch: Ints) -> float:
-        """Gradients of the mean loss over the targets of ``batch``, accumulated part by part; returns that loss."""
+    def gradients(self, number: int, batch: Ints) -> tuple[float, float]:
+        """Gradients of one step, clipped; the mean loss over the targets of ``batch``, and the norm of the gradients before clipping."""
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(number, batch)
+        if self.adversary is not None:
+            self.adversary.attack(lambda only: self._backward(number, batch, only=only))
+        self.module.eval()
+        limit = math.inf if self.settings.clip is None else self.settings.clip
+        return float(loss), float(torch.nn.utils.clip_grad_norm_(self.module.parameters(), limit))
+
+    def show_evaluated(self) -> None:
+        """Let the module have the weights that are evaluated and kept, until the next step: their averages, where there are any."""
+        if self.average is not None:
+            self.average.show(True)
+
+    def settle(self, fact: Step, before: Progress) -> Step:
+        """After an evaluation: go back to the best weights where that is asked for and needed."""
+        return fact if self.backoff is None else self.backoff.settle(fact, before)
+
+    def _take(self, number: int, loss: float) -> None:
+        """Let the optimizer take the step."""
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(number)
+        if self.backoff is not None:
+            self.backoff.note(loss)
+
+    def _backward(self, number: int, batch: Ints, *, only: Sequence[Tensor] | None = None) -> Tensor:
+        """Add the gradients (of the tensors ``only``, or of all) of the mean loss over the targets of ``batch``, part by part; the loss."""
         total = torch.zeros((), device=self.module.device)
         judged = max(1, int((self.targets[self._rows(batch)] != IGNORED).sum()))
         for part in self._parts(batch):
             with autocast(self.module.device, self.precision):
                 losses = self._losses(part, Noise.of_step(self.settings.seed, number))
             share = losses.sum() / judged
-            torch.autograd.backward(share)
+            torch.autograd.backward(share, inputs=only)
             total += share.detach()
-        self.module.eval()
-        return float(total)
+        return total
 
     def _parts(self, batch: Ints) -> Iterator[Ints]:
         for first in range(0, len(batch), self.settings.batch_size):
@@ -173,45 +193,17 @@ class Loop:
 
     def _losses(self, part: Ints, noise: Noise) -> Tensor:
         packed = to_tensors(pack(self.encoded, part), self.module.device)
-        logits = self.module(packed, noise=noise)
-        return self.module.task_head.loss(
-            logits,
-            torch.from_numpy(self.targets[self._rows(part)]).to(logits.device),
-            class_weights=self.class_weights,
-            label_smoothing=self.settings.label_smoothing,
-        )
+        targets = torch.from_numpy(self.targets[self._rows(part)]).to(self.module.device)
+        return self.objective.losses(self.module, packed, targets, noise)
 
 
-def class_weights(wanted: str | Mapping[str, float], targets: Ints, names: Sequence[str]) -> Tensor | None:
-    """Factors of the classes' losses, ``(len(names),)`` float32.
-
-    Args:
-        wanted: ``none``; ``balanced``: examples / (classes x examples of the class), as in scikit-learn; or a factor for each label
-            (1 for those that are not named).
-        targets: numbers of the training examples' classes (of their tokens', for token-cls).
-        names: of the classes, in the order of the logits: labels, or tags such as ``B-company``.
-
-    Raises:
-        InputError: factors for classes that do not exist.
-    """
-    if wanted == "none":
-        return None
-    if wanted == "balanced":
-        counts = np.bincount(targets[targets != IGNORED], minlength=len(names)).tolist()
-        return torch.tensor([sum(counts) / (len(names) * max(1, count)) for count in counts])
-    assert not isinstance(wanted, str)
-    check_weights(wanted, names)
-    return torch.tensor([float(wanted.get(name, 1.0)) for name in names])
-
-
-def check_weights(wanted: str | Mapping[str, float], names: Sequence[str]) -> None:
-    """Refuse factors for classes that do not exist.
-
-    Raises:
-        InputError: there are some; all are named.
-    """
-    if not isinstance(wanted, str) and (unknown := sorted(set(wanted) - set(names))):
-        raise InputError(f"class_weights names classes that are not in the data: {', '.join(unknown)}")
+def _check_options(settings: TrainSettings, module: Module) -> None:
+    problems = settings.problems(str(module.task))
+    config = module.encoder.config
+    if settings.r_drop and settings.dropout != 0 and not (config.dropout or config.attention_dropout or module.task_head.probability):
+        problems.append("r_drop compares two passes with different dropout, and this module has none; set dropout")
+    if problems:
+        raise InputError("These training options do not fit:", problems)
 
 
 def _tell_of_cuts(encoded: Encoded, max_length: int) -> None:
@@ -222,7 +214,7 @@ def _tell_of_cuts(encoded: Encoded, max_length: int) -> None:
 def _fingerprint(settings: TrainSettings, train: Examples, dev: Examples | None, module: Module, optimizer: torch.optim.Optimizer) -> str:
     """What has to be equal for two trainings to be the same one, taken before the first step."""
     facts = {
-        "settings": {**settings.model_dump(mode="json"), "metric": score_name(settings.metric, str(module.task))},
+        "settings": {**settings.decisive(), "metric": score_name(settings.metric, str(module.task))},
         "data": [train.digest(), dev.digest() if dev is not None else None],
         "labels": module.labels,
         "max_length": module.max_length,

@@ -7,7 +7,8 @@
       lock.json       digests of data, module and result; versions; seed: what has to be equal to get the same weights again
       metrics.jsonl   one line for each optimizer step
       best/  last/    module folders; last/ also holds the state that --resume needs
-      report/         metrics.json, confusion.svg of tasks that have classes, calibration.json of those that were calibrated
+      report/         report.html and what it is made from (nlphub.evaluation.report): metrics.json, judged.jsonl, data.json,
+                      calibration.json; confusion.svg of tasks that have classes
 """
 
 import platform
@@ -33,7 +34,10 @@ from nlphub.runtime.predictor import Predictor
 from nlphub.tasks import outputs_of, trainable
 from nlphub.training import run_folder
 from nlphub.training.calibrated_run import Calibrated, Outside, calibrate_run, load_outside
-from nlphub.training.loop import check_weights
+from nlphub.training.few.loop import check_few
+from nlphub.training.modules import new_module, pinned
+from nlphub.training.objectives import check_weights
+from nlphub.training.run_report import report_run
 from nlphub.training.trainer import Report, Trainer
 
 
@@ -50,6 +54,7 @@ class Run:
         artefact: the exported folder, if the recipe asks for one.
         predictions: what the artefact answers to the recipe's examples.
         calibrated: how; ``None`` without a dev set, or of a task that has no calibration.
+        page: the report, ``report.html``; ``None`` if something kept it from being written, which is logged.
     """
 
     folder: Path
@@ -60,6 +65,7 @@ class Run:
     artefact: Path | None
     predictions: Mapping[str, Any]
     calibrated: Calibrated | None
+    page: Path | None = None
 
     @property
     def picture(self) -> Path | None:
@@ -85,6 +91,8 @@ def finetune(recipe: Recipe | str | Path, *, overwrite: bool = False, resume: bo
     task = trainable(recipe.task)
     task.check(splits["train"], splits.get("dev"), test=splits.get("test"))
     check_weights(recipe.train.class_weights, outputs_of(task.name, task.label_names(splits["train"])))
+    if recipe.train.method != "finetune":
+        check_few(recipe.train, splits["train"], task=recipe.task)
     folder = Path(recipe.run.folder).expanduser().absolute()
     if recipe.export.folder is not None:
         require_exportable(Path(recipe.export.folder).expanduser(), task=recipe.task)
@@ -94,24 +102,16 @@ def finetune(recipe: Recipe | str | Path, *, overwrite: bool = False, resume: bo
 
 
 def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], outside: Outside, folder: Path, *, resume: bool, progress: bool) -> Run:
-    module = Module(
-        recipe.module.name,
-        directory=recipe.module.directory,
-        version=recipe.module.version,
-        task=recipe.task,
-        labels=trainable(recipe.task).label_names(splits["train"]),
-        max_length=recipe.data.max_length,
-        seed=recipe.train.seed,
-        import_code=False,
-    )
-    recipe = _pinned(recipe, module)
+    module = new_module(recipe, splits["train"])
+    recipe = pinned(recipe, module)
     lock = _lock(recipe, splits, module)
     if not resume:
         run_folder.begin(folder, recipe, lock)
     trainer = Trainer(module, settings=recipe.train, checkpoint_dir=folder, progress=progress)
     report = trainer.train(splits["train"], eval_dataset=splits.get("dev"), resume=resume)
     digest = weights_digest(module.encoder, module.head)
-    publish_json(folder / run_folder.LOCK, {**lock, "result": {"weights_sha256": digest}})
+    chosen = {"method": report.choice.as_dict()} if report.choice else {}
+    publish_json(folder / run_folder.LOCK, {**lock, "result": {"weights_sha256": digest, **chosen}})
     calibrated = calibrate_run(module, recipe, splits, outside)
     if calibrated is not None:
         module.save(folder / "best")
@@ -122,15 +122,9 @@ def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], outside: Outside,
         _write_report(folder / "report", metrics, judged_on)
     artefact = _export(module, recipe)
     named = Path(recipe.run.folder).expanduser()  # as the caller wrote it
-    return Run(named, report, metrics, judged_on, digest, artefact, _first_answers(artefact, recipe), calibrated)
-
-
-def _pinned(recipe: Recipe, module: Module) -> Recipe:
-    """The recipe with the version of the module that it came to, so that the run's recipe.yaml repeats it later too."""
-    if recipe.module.name is None:
-        return recipe
-    chosen = recipe.module.model_copy(update={"version": module.config["base"]["version"]})
-    return recipe.model_copy(update={"module": chosen})
+    answers = _first_answers(artefact, recipe)
+    page = report_run(named, module, splits, judged_on)
+    return Run(named, report, metrics, judged_on, digest, artefact, answers, calibrated, page)
 
 
 def _lock(recipe: Recipe, splits: Mapping[str, Examples], module: Module) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from nlphub.recipe import AnyRecipe, Recipe, load_any_recipe
 
 LOCK, RECIPE = "lock.json", "recipe.yaml"
 
-_OURS = {LOCK, RECIPE, "metrics.jsonl", "best", "last", "module", "report"}
+_OURS = {LOCK, RECIPE, "metrics.jsonl", "best", "last", "module", "report", "folds", "seeds", "trials", "best.yaml"}
 _DECISIVE = ("module", "task", "data", "train")  # sections of a recipe that decide the weights
 
 
@@ -49,12 +49,35 @@ def check(folder: Path, recipe: AnyRecipe, *, overwrite: bool, resume: bool) -> 
         raise InputError(f"{export} holds an exported module already; add --overwrite to replace it, or export.folder=another/folder")
 
 
-def begin(folder: Path, recipe: AnyRecipe, facts: Mapping[str, Any]) -> None:
+def begin(folder: Path, recipe: AnyRecipe, lock: Mapping[str, Any]) -> None:
     """Make the folder of a new run; an earlier one is removed. lock.json comes first: it is what marks a folder as a run."""
     recover_folder(folder)
     discard_folder(folder)
-    publish_json(folder / LOCK, facts)
+    publish_json(folder / LOCK, lock)
     publish_text(folder / RECIPE, recipe.to_yaml())
+
+
+def begin_or_continue(
+    folder: Path, recipe: AnyRecipe, lock: Mapping[str, Any], *, known: Mapping[str, str], what: str, overwrite: bool
+) -> None:
+    """Make the folder of several trainings, or make sure that what is there belongs to the same settings.
+
+    Args:
+        known: keys of ``lock`` that have to be equal, and what they are, for the message.
+        what: the folder holds, for the message, e.g. ``"a search"``.
+
+    Raises:
+        InputError: it holds something else, or of other settings; all differences are named.
+    """
+    before = facts(folder)
+    if before is None or overwrite:
+        check(folder, recipe, overwrite=overwrite, resume=False)
+    if before is None or overwrite or not (folder / RECIPE).is_file():  # killed between its two first files
+        begin(folder, recipe, lock)
+        return
+    check(folder, recipe, overwrite=False, resume=True)
+    if changes := [f"{name}: {before.get(key)} -> {lock[key]}" for key, name in known.items() if before.get(key) != lock[key]]:
+        raise InputError(f"{folder} holds {what} of something else; add --overwrite (overwrite=True) to replace it:", changes)
 
 
 def _check_free(folder: Path, recipe: AnyRecipe, *, overwrite: bool) -> None:
@@ -63,19 +86,21 @@ def _check_free(folder: Path, recipe: AnyRecipe, *, overwrite: bool) -> None:
         return
     export = _export_folder(recipe)
     foreign = sorted(names - _OURS - ({export.name} if export else set()))
-    if foreign or not _is_run(folder):
+    if foreign or facts(folder) is None:
         what = f"holds {', '.join(foreign[:5])}, which no run writes" if foreign else "is not empty and is no run of nlphub"
         raise InputError(f"{folder} {what}, so it is left alone; choose another run.folder=...")
     if not overwrite:
         raise InputError(f"{folder} holds a run already; add --overwrite, --resume, or run.folder=another/folder")
     sources = [*recipe.data.sources.values(), *filter(None, [recipe.module.directory])]
+    if isinstance(recipe, Recipe):
+        sources += filter(None, [recipe.data.corrections, recipe.calibration.out_of_scope])
     if inside := [source for source in sources if Path(source).absolute().is_relative_to(folder.absolute())]:
         raise InputError(f"--overwrite would delete {inside[0]}, which this run needs; choose another run.folder=...")
 
 
 def _check_same(folder: Path, recipe: AnyRecipe) -> None:
     """Only a run with the same values goes on; the others are named."""
-    if not _is_run(folder):
+    if facts(folder) is None:
         raise InputError(f"{folder} holds no run to resume; leave --resume out to start one")
     if not (folder / RECIPE).is_file():
         return  # killed between the two first files: it begins again
@@ -102,10 +127,10 @@ def _export_folder(recipe: AnyRecipe) -> Path | None:
     return Path(wanted).expanduser() if wanted else None
 
 
-def _is_run(folder: Path) -> bool:
-    """Whether lock.json is one of ours."""
+def facts(folder: Path) -> dict[str, Any] | None:
+    """What lock.json says, ``None`` where there is none of ours."""
     try:
-        facts = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        found = json.loads((folder / LOCK).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(facts, dict) and "recipe_sha256" in facts
+        return None
+    return found if isinstance(found, dict) and "recipe_sha256" in found else None

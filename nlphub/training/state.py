@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,6 +28,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "best_step": (int,),
     "stale": (int,),
     "fingerprint": (str,),
+    "backoffs": (int,),
+    "first_loss": (float, type(None)),
 }
 
 
@@ -40,6 +43,8 @@ class Progress:
         best_step: the step of it.
         stale: evaluations since then without improvement.
         fingerprint: what has to be equal for a resumed run to be the same run (settings, data, seed).
+        backoffs: how often it went back to its best weights.
+        first_loss: mean loss until the first evaluation, where going back is allowed.
     """
 
     step: int
@@ -47,6 +52,8 @@ class Progress:
     best_step: int
     stale: int
     fingerprint: str
+    backoffs: int = 0
+    first_loss: float | None = None
 
     @classmethod
     def start(cls, fingerprint: str) -> "Progress":
@@ -54,19 +61,31 @@ class Progress:
         return cls(step=0, best_score=None, best_step=0, stale=0, fingerprint=fingerprint)
 
 
-def save_state(folder: Path, *, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write moments and progress into ``folder`` (a folder that is being published, see ``files.publish_folder``)."""
-    write_state(folder, dict(moments(optimizer)), asdict(progress))
+def save_state(
+    folder: Path, *, optimizer: torch.optim.Optimizer, progress: Progress, weights: Mapping[str, Tensor] = MappingProxyType({})
+) -> None:
+    """Write moments and progress into ``folder`` (a folder that is being published, see ``files.publish_folder``).
+
+    Args:
+        weights: further ones that the training needs, e.g. averages; a name has to have a ``/`` and not to begin with a digit.
+    """
+    extra = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    write_state(folder, {**dict(moments(optimizer)), **extra}, asdict(progress))
 
 
-def load_state(folder: Path, *, optimizer: torch.optim.Optimizer, fingerprint: str) -> Progress:
-    """Put saved moments back into an optimizer over the same parameters.
+def load_state(
+    folder: Path, *, optimizer: torch.optim.Optimizer, fingerprint: str, weights: Mapping[str, Tensor] = MappingProxyType({})
+) -> Progress:
+    """Put saved moments back into an optimizer over the same parameters, and further ``weights`` into those tensors.
 
     Raises:
         StoreError: there is no complete state in ``folder``, it is torn, or its bytes changed.
         WeightsError: it belongs to another run: other settings, data or initial weights.
     """
     facts, tensors = read_state(folder, _KINDS, fingerprint=fingerprint)
+    with torch.no_grad():
+        for name, tensor in weights.items():
+            tensor.copy_(tensors.pop(name))
     restore_moments(tensors, optimizer)
     return Progress(**facts)
 

@@ -17,8 +17,11 @@ from nlphub.module import Module
 from nlphub.recipe import TrainSettings
 from nlphub.tasks import task_of, trainable
 from nlphub.training.bar import with_bar
+from nlphub.training.facts import Step, describe
+from nlphub.training.few.choose import Choice, choose
+from nlphub.training.few.loop import FewLoop, check_few
 from nlphub.training.keepers import Keeper, MemoryKeeper, RunKeeper
-from nlphub.training.loop import Loop, Step
+from nlphub.training.loop import Loop
 from nlphub.training.optim import join, parameter_groups
 from nlphub.training.state import Progress
 
@@ -35,12 +38,14 @@ class Report:
         steps: number of the last optimizer step; 0 when a resumed run had nothing left to do.
         seconds: duration of this call.
         examples_per_second: training examples seen by this call, per second.
+        choice: what ``method: auto`` chose, and why; ``None`` where a method was given.
     """
 
     metrics: Any
     steps: int
     seconds: float
     examples_per_second: float
+    choice: Choice | None = None
 
 
 class Trainer:
@@ -78,6 +83,7 @@ class Trainer:
         self.settings = settings or as_given
         self.keeper: Keeper = RunKeeper(Path(checkpoint_dir)) if checkpoint_dir else MemoryKeeper()
         self.progress = progress
+        self.choice: Choice | None = None
 
     def finetune_and_eval(self, train_dataset: Any, eval_dataset: Any = None) -> Report:
         """PaddleHub's name for :meth:`train` with an evaluation set."""
@@ -109,8 +115,8 @@ class Trainer:
                 training in that folder is replaced.
 
         Raises:
-            InputError: ``epochs`` or ``batch_size`` are no positive whole numbers, ``metric`` is no score of the task, or
-                ``checkpoint_dir`` holds something else.
+            InputError: ``epochs`` or ``batch_size`` are no positive whole numbers, ``metric`` is no score of the task, options do not fit
+                together, or ``checkpoint_dir`` holds something else.
             TrainingError: loss or gradients are not finite.
             DataError: empty texts, missing labels or spans, labels that training never saw, one class only; all at once.
             StoreError, WeightsError: ``resume`` without a fitting checkpoint.
@@ -119,35 +125,50 @@ class Trainer:
         settings = _changed(self.settings, epochs=epochs, batch_size=batch_size)
         train, dev = self._examples(train_dataset), self._examples(eval_dataset) if eval_dataset is not None else None
         started, seen, last = time.perf_counter(), 0, None
-        for last in with_bar(self._steps(settings, train, dev, resume=resume), _describe, shown=self.progress):
+        loop = self._loop(settings, train, dev)
+        for last in with_bar(self._steps(loop, dev, resume=resume), describe, shown=self.progress):
             self.keeper.log(last.as_dict())
             seen += last.examples
             if last.improved:
                 self.keeper.keep_best(self.module)
             if last.evaluated:
-                self.keeper.keep_last(self.module, self._optimizer(), last.progress)
+                self.keeper.keep_last(self.module, self._optimizer(), last.progress, loop.weights)
         return self._finish(last, dev, seconds=time.perf_counter() - started, seen=seen)
 
     def steps(self, train_dataset: Any, eval_dataset: Any = None, *, resume: bool = False) -> Iterator[Step]:
-        """The loop: one fact for each optimizer step, evaluations and early stopping included. Printing and saving are the caller's."""
-        train, dev = self._examples(train_dataset), self._examples(eval_dataset) if eval_dataset is not None else None
-        yield from self._steps(self.settings, train, dev, resume=resume)
+        """The loop: one fact for each optimizer step, evaluations and early stopping included. Printing and saving are the caller's.
 
-    def _steps(self, settings: TrainSettings, train: Examples, dev: Examples | None, *, resume: bool) -> Iterator[Step]:
+        After an evaluation the module has the weights that were evaluated, until the next step is asked for.
+        """
+        train, dev = self._examples(train_dataset), self._examples(eval_dataset) if eval_dataset is not None else None
+        yield from self._steps(self._loop(self.settings, train, dev), dev, resume=resume)
+
+    def _loop(self, settings: TrainSettings, train: Examples, dev: Examples | None) -> Loop | FewLoop:
         task = trainable(self.module.task or task_of(train))
         score_name(settings.metric, task.name)
         task.check(train, dev, labels=self.module.labels or None)
-        self._fit_head(task.name, task.label_names(train))
-        loop = Loop(self.module, self._optimizer(), settings, train, dev)
-        progress = self._begin(loop.fingerprint, resume=resume)
+        labels, self.choice = self.module.labels or task.label_names(train), None
+        if settings.method != "finetune":
+            check_few(settings, train, task=task.name)
+        if settings.method == "auto":
+            self.choice = choose(self.module, settings, train, labels=labels, fit=_train)
+            settings = settings.model_copy(update={"method": self.choice.method})
+        if settings.method != "finetune":
+            return FewLoop(self.module, self._optimizer, settings, train, dev, labels=labels)
+        self._fit_head(task.name, labels)
+        return Loop(self.module, self._optimizer(), settings, train, dev)
+
+    def _steps(self, loop: Loop | FewLoop, dev: Examples | None, *, resume: bool) -> Iterator[Step]:
+        progress, settings = self._begin(loop, resume=resume), loop.settings
         for number, batch in loop.batches(after=progress.step):
             if settings.patience is not None and progress.stale >= settings.patience:
                 log.info("stopped before step %d: no better score in %d evaluations", number, progress.stale)
                 return
             fact = loop.step(number, batch, progress)
             self.module.trained = True
-            if loop.evaluates(number):
-                fact = self._judge(fact, dev)
+            if fact.evaluated:
+                loop.show_evaluated()
+                fact = loop.settle(self._judge(fact, dev), fact.progress)
             progress = fact.progress
             yield fact
 
@@ -175,7 +196,7 @@ class Trainer:
         return Examples([replace(example, label=name) for example, name in zip(examples, names, strict=True)], source=examples.source)
 
     def _fit_head(self, task: str, labels: Sequence[str]) -> None:
-        if self.module.head is None:
+        if self.module.head is None or self.module.head.form:  # prototypes are not learnt by steps: fine-tuning makes the usual head
             self.module.add_head(task, labels)
         if self.optimizer is not None:
             join(self.optimizer, self.module.parameters())
@@ -191,13 +212,15 @@ class Trainer:
             self.optimizer = torch.optim.AdamW(groups, fused=True)
         return self.optimizer
 
-    def _begin(self, fingerprint: str, *, resume: bool) -> Progress:
+    def _begin(self, loop: Loop | FewLoop, *, resume: bool) -> Progress:
         if not resume:
             self.keeper.begin()
-            return Progress.start(fingerprint)
+            return Progress.start(loop.fingerprint)
         if not isinstance(self.keeper, RunKeeper):
             raise InputError("resume=True needs a checkpoint_dir to resume from")
-        return self.keeper.resume(self.module, self._optimizer(), fingerprint=fingerprint)
+        progress = self.keeper.resume(self.module, self._optimizer(), fingerprint=loop.fingerprint, weights=loop.weights)
+        loop.resumed(progress)
+        return progress
 
     def _judge(self, fact: Step, dev: Examples | None) -> Step:
         """Without a dev set every evaluation point counts as the best so far: the last weights are kept."""
@@ -207,14 +230,18 @@ class Trainer:
         score = metrics.score(score_name(self.settings.metric, str(self.module.task)))
         improved = before.best_score is None or score > before.best_score
         best = {"best_score": score, "best_step": fact.step, "stale": 0} if improved else {"stale": before.stale + 1}
-        return replace(fact, evaluation=metrics, improved=improved, progress=replace(before, **best))
+        return replace(fact, evaluation=metrics, score=score, improved=improved, progress=replace(before, **best))
 
     def _finish(self, last: Step | None, dev: Any, *, seconds: float, seen: int) -> Report:
         if last is None:
             log.info("nothing was left to train: the run had ended")
         self.keeper.restore_best(self.module)
         metrics = self.evaluate(dev) if dev is not None else None
-        return Report(metrics, steps=last.step if last else 0, seconds=seconds, examples_per_second=seen / seconds)
+        return Report(metrics, steps=last.step if last else 0, seconds=seconds, examples_per_second=seen / seconds, choice=self.choice)
+
+
+def _train(module: Module, settings: TrainSettings, train: Examples) -> Report:
+    return Trainer(module, settings=settings, progress=False).train(train)
 
 
 def _changed(settings: TrainSettings, **changes: int | None) -> TrainSettings:
@@ -232,10 +259,3 @@ def _is_count(value: object) -> bool:
 def _warn_ignored(**given: int | None) -> None:
     if names := [name for name, value in given.items() if value is not None]:
         warnings.warn(f"{', '.join(names)}: accepted for PaddleHub's sake and ignored", DeprecationWarning, stacklevel=3)
-
-
-def _describe(fact: Step) -> tuple[float, float, str]:
-    """What the progress bar shows."""
-    scores = list(fact.evaluation.headlines.items())[:2] if fact.evaluation is not None else []
-    text = "".join(f"  dev {name} {value:.3f}" for name, value in scores)
-    return fact.step, fact.total, f"epoch {fact.epoch:.1f}  loss {fact.loss:.3f}{text}"

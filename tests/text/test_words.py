@@ -13,7 +13,7 @@ import pytest
 from nlphub.errors import InputError, StoreError
 from nlphub.text import words
 from nlphub.text.characters import CharacterTokenizer
-from nlphub.text.words import Segmenter, find_word_starts, jieba_segmenter, rjieba_segmenter
+from nlphub.text.words import Segmenter, find_word_starts, jieba_segmenter, rjieba_segmenter, split_words
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = f"jieba-{metadata.version('jieba')}.cache"
@@ -231,3 +231,10 @@ def test_jieba_imports_under_warnings_as_errors_even_when_it_is_compiled_anew(tm
 
 def test_white_space_is_what_python_calls_white_space() -> None:
     assert sorted(map(chr, words._SPACES)) == [chr(code) for code in range(0x110000) if chr(code).isspace()]
+
+
+def test_split_words_are_those_that_the_tokens_make(zh_char: CharacterTokenizer, sentences: list[str]) -> None:
+    known = [text for text in sentences[::5] if zh_char.unknown_id not in zh_char.encode([text]).ids]
+    assert len(known) > 50
+    assert split_words(known, zh_char.table) == [shown_words(zh_char, text) for text in known]
+    assert split_words(["", " \u3000\n", "\ud800"], zh_char.table) == [[], [], ["\ufffd"]]

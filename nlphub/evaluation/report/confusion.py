@@ -4,7 +4,6 @@ It is rectangles and text, written directly: nothing has to be measured with a f
 Chinese glyphs, and the same numbers always give the same bytes), and whoever opens the picture uses a Chinese font of their own.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -14,11 +13,11 @@ from numpy.typing import NDArray
 
 from nlphub.aligned import cells
 from nlphub.evaluation.metrics import ClassificationMetrics
+from nlphub.evaluation.report.shown import visible
 
 FONTS = "'Noto Sans CJK SC', 'Source Han Sans SC', 'Microsoft YaHei', 'PingFang SC', SimHei, sans-serif"
 
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_RIGHT, _WRONG = (8, 81, 156), (203, 67, 12)  # blue on the diagonal, orange beside it; both also differ in lightness
+_RIGHT, _WRONG = "#08519c", "#cb430c"  # blue on the diagonal, orange beside it; both also differ in lightness
 _LEGEND = "颜色：占该行的比例 colour: share of the row（蓝 对 right，橙 错 wrong）"
 _LONGEST = 28  # cells of a label (14 Chinese characters) before it is cut with an ellipsis; tooltips keep it whole
 
@@ -37,13 +36,14 @@ class _Layout:
     angle: int
 
 
-def confusion_svg(metrics: ClassificationMetrics, *, title: str = "") -> str:
+def confusion_svg(metrics: ClassificationMetrics, *, title: str = "", scores: bool = True) -> str:
     """Draw a confusion matrix: rows are true labels, columns predicted ones, colours are shares of the row.
 
     Counts stand in the cells where there is room for them, and always in the tooltips.
 
     Args:
         title: a line above the picture, such as the name of the run.
+        scores: whether accuracy and macro-F1 stand above it too.
     """
     layout = _layout(metrics.labels)
     lines = [
@@ -51,7 +51,7 @@ def confusion_svg(metrics: ClassificationMetrics, *, title: str = "") -> str:
         f'viewBox="0 0 {layout.width:g} {layout.height:g}" font-family="{FONTS}" font-size="{layout.font:g}" fill="#222">',
         f"<title>{_text(title or '混淆矩阵 Confusion matrix')}</title>",
         f'<rect width="{layout.width:g}" height="{layout.height:g}" fill="#fff"/>',
-        *_captions(metrics, title, layout),
+        *_captions(metrics, title, layout, scores=scores),
         *_axis(metrics.labels, layout),
         *_cells(metrics, layout),
         "</svg>",
@@ -71,10 +71,11 @@ def _layout(labels: tuple[str, ...]) -> _Layout:
     return _Layout(cell, font, left, top, side, round(width), round(top + side + 44), angle)
 
 
-def _captions(metrics: ClassificationMetrics, title: str, layout: _Layout) -> Iterator[str]:
-    scores = f"准确率 accuracy {metrics.accuracy:.4f} · 宏平均 macro-F1 {metrics.macro_f1:.4f} · {metrics.support} 条 examples"
+def _captions(metrics: ClassificationMetrics, title: str, layout: _Layout, *, scores: bool) -> Iterator[str]:
+    line = f"准确率 accuracy {metrics.accuracy:.4f} · 宏平均 macro-F1 {metrics.macro_f1:.4f} · {metrics.support} 条 examples"
     yield f'<text x="16" y="26" font-size="16">{_text(title or "混淆矩阵 Confusion matrix")}</text>'
-    yield f'<text x="16" y="46" font-size="12">{scores}</text>'
+    if scores:
+        yield f'<text x="16" y="46" font-size="12">{line}</text>'
     yield f'<text x="{layout.left:g}" y="64" font-size="12" fill="#555">预测标签 predicted label →</text>'
     yield f'<text x="{layout.left - 6:g}" y="{layout.top - 8:g}" font-size="12" fill="#555" text-anchor="end">真实标签 true label ↓</text>'
     below = layout.top + layout.side + 26
@@ -100,8 +101,8 @@ def _cells(metrics: ClassificationMetrics, layout: _Layout) -> Iterator[str]:
         count, share = int(metrics.confusion[row, column]), float(shares[row, column])
         x, y = left + column * cell, top + row * cell
         tip = f"{metrics.labels[row]} → {metrics.labels[column]}: {count} ({share:.1%})"
-        fill = _colour(share, _RIGHT if row == column else _WRONG)
-        yield f'<rect x="{x:g}" y="{y:g}" width="{cell:g}" height="{cell:g}" fill="{fill}"><title>{_text(tip)}</title></rect>'
+        fill = f'fill="{_RIGHT if row == column else _WRONG}" fill-opacity="{0.12 + 0.88 * share:.3g}"'  # one among many still shows
+        yield f'<rect x="{x:g}" y="{y:g}" width="{cell:g}" height="{cell:g}" {fill}><title>{_text(tip)}</title></rect>'
         size = min(14.0, 0.5 * cell, (cell - 3) / (0.6 * len(str(count))))  # a digit is 0.6 em wide
         if size >= 7:
             yield (
@@ -114,11 +115,6 @@ def _shares(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     """``(n, n)`` shares of each row; rows without examples are zero."""
     shares: NDArray[np.float64] = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     return shares
-
-
-def _colour(share: float, full: tuple[int, int, int]) -> str:
-    strength = 0.12 + 0.88 * share  # one example among many still shows
-    return "#" + "".join(f"{round(255 + (channel - 255) * strength):02x}" for channel in full)
 
 
 def _label(label: str) -> str:
@@ -136,5 +132,5 @@ def _shorten(label: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Escaped for XML 1.0, which has no control characters and no lone surrogates."""
-    return escape(_NOT_XML.sub("\ufffd", text))
+    """Escaped for XML, whose 1.0 has no control characters and no lone surrogates."""
+    return escape(visible(text))

@@ -90,7 +90,7 @@ def test_counts_stand_in_the_cells_and_in_the_tooltips() -> None:
 
 def test_colours_are_shares_of_the_row_and_errors_have_their_own() -> None:
     metrics = classification_report(["a"] * 4 + ["b"] * 100, ["a", "a", "b", "b"] + ["b"] * 50 + ["a"] * 50, ["a", "b"])
-    fills = [rect.get("fill") for rect in ET.fromstring(confusion_svg(metrics)).iter(f"{SVG}rect")][1:]
+    fills = [(rect.get("fill"), rect.get("fill-opacity")) for rect in ET.fromstring(confusion_svg(metrics)).iter(f"{SVG}rect")][1:]
     assert fills[0] == fills[3] != fills[1] == fills[2]
 
 
