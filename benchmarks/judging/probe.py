@@ -1,6 +1,7 @@
 """The frozen probe: what 16 examples of each label are worth, without fine-tuning, over ten draws that every column shares.
 
-The network is only read: logistic regression learns from the means of its embeddings and of its last layer. The linear columns learn from the same draws.
+The network is only read: logistic regression learns from the means of its embeddings and of its last layer. The linear columns learn
+from the same draws.
 """
 
 from collections import defaultdict
