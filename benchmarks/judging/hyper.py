@@ -2,8 +2,8 @@
 
 None was chosen on a judged split. The network's are usual for small ones (card of uer/chinese_roberta_L-8_H-128: rates up to 3e-4, 3 to 8
 epochs); trained and random weights get exactly the same. Those of the linear models were tried on the dev splits of SMP2017, CIC, TNEWS,
-IFLYTEK and MSRA and on a part of LCQMC's train, on which nothing is judged. How the probe pools was chosen on the dev splits of SMP2017 and CIC,
-with the weights of ernie_tiny 0.2.0.
+IFLYTEK and MSRA and on a part of LCQMC's train, on which nothing is judged. How the probe pools was chosen on the dev splits of
+SMP2017 and CIC, with the weights of ernie_tiny 0.2.0.
 """
 
 from typing import Any
