@@ -4,8 +4,8 @@
     python benchmarks/few_examples.py --line       # one line from what is kept; trains nothing, needs the base install only
     python benchmarks/few_examples.py --module runs/pretrain/module --json
 
-Columns: the shipped weights fine-tuned as the recipe `intent` says, but to fixed epochs and in bfloat16; the same network from random
-weights; logistic regression on the shipped weights' frozen sentence vectors; TF-IDF (character 1 to 3 grams) + logistic regression.
+Columns: the shipped weights trained as the recipe `intent` says, but to fixed epochs and in bfloat16; the same from random weights; the
+shipped weights with each other `train.method`; TF-IDF (character 1 to 3 grams) + logistic regression.
 All learn from the same rows; nothing is chosen on a dev or test set. Means over draws. Needs scikit-learn (extra "dev") to train.
 """
 
@@ -27,7 +27,8 @@ from nlphub.recipe import Recipe, load_recipe
 KEPT = Path(__file__).parent / "results" / "few_examples.json"
 COUNTS = (8, 20, 0)  # 0: all
 DRAWS = {8: 3, 20: 1, 0: 1}
-COLUMNS = {"ours": "ours", "random": "random", "frozen": "ours, frozen", "tfidf": "TF-IDF+LR"}
+COLUMNS = {"ours": "ours", "random": "random", "finetune": "finetune", "prototype": "prototype", "tfidf": "TF-IDF+LR"}
+METHODS = ("finetune", "prototype")  # columns that are the recipe with another train.method
 
 
 def draw(examples: Examples, count: int, seed: int) -> Examples:
@@ -49,37 +50,29 @@ def score(column: str, train: Examples, test: Examples, *, recipe: Recipe, seed:
     """Macro-F1 on ``test`` after learning from ``train``."""
     from nlphub.evaluation.metrics import classification_report
 
-    predicted = fitted(column, train, test, directory) if column in ("frozen", "tfidf") else None
-    if predicted is not None:
-        return classification_report(test.labels, predicted, train.label_names).macro_f1
+    if column == "tfidf":
+        return classification_report(test.labels, linear(train, test), train.label_names).macro_f1
     import nlphub as hub
     from nlphub.nn.initialise import initialise
 
     module = hub.Module(**_named(directory), task="seq-cls", labels=train.label_names, seed=seed)
     if column == "random":
         initialise(module.encoder, seed=1000 + seed)
-    settings = recipe.train.model_copy(update={"seed": seed, "precision": "bf16"})
+    method = column if column in METHODS else recipe.train.method
+    settings = recipe.train.model_copy(update={"seed": seed, "precision": "bf16", "method": method})
     trainer = hub.Trainer(module, settings=settings, progress=False)
     trainer.train(train)
     return trainer.evaluate(test).score("macro_f1")
 
 
-def fitted(column: str, train: Examples, test: Examples, directory: Path | None) -> list[str]:
-    """What logistic regression on frozen vectors or on TF-IDF features predicts."""
+def linear(train: Examples, test: Examples) -> list[str]:
+    """What logistic regression on TF-IDF features predicts."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
 
-    if column == "tfidf":
-        vectorizer, model = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True), LogisticRegression(C=10, max_iter=2000)
-        inputs, judged = vectorizer.fit_transform(train.texts), vectorizer.transform(test.texts)
-    else:
-        import nlphub as hub
-
-        module = hub.Module(**_named(directory))
-        scaler, model = StandardScaler(), LogisticRegression(C=1, max_iter=1000)
-        inputs, judged = scaler.fit_transform(module.encode(train.texts)), scaler.transform(module.encode(test.texts))
-    return [str(label) for label in model.fit(inputs, train.labels).predict(judged)]
+    vectorizer, model = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True), LogisticRegression(C=10, max_iter=2000)
+    model.fit(vectorizer.fit_transform(train.texts), train.labels)
+    return [str(label) for label in model.predict(vectorizer.transform(test.texts))]
 
 
 def line(kept: Mapping[str, Any]) -> str:

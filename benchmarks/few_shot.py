@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from few_examples import draw, fitted
+from few_examples import draw, linear
 from judging.sets import Row, data_folder, read_rows, rows_digest
 
 from nlphub.aligned import aligned
@@ -112,7 +112,7 @@ def make(key: Key, train: Examples, test: Examples, *, directory: Path | None) -
     seen, started = draw(train, key.count, key.draw), time.perf_counter()
     facts: dict[str, Any] = {"examples": len(seen)}
     if key.column == "tfidf":
-        predicted = fitted("tfidf", seen, test, None)
+        predicted = linear(seen, test)
     else:
         predicted, more = learnt(key.column, seen, test, seed=key.draw, directory=directory)
         facts |= more

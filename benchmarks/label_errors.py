@@ -1,6 +1,7 @@
 """Suspected wrong labels on real sets: how many of flipped labels are found, and what a module gains that never learns the suspects.
 
     NLPHUB_DATA=folder python benchmarks/label_errors.py [--part flips|cic] [--seeds 3] [--rows N] [--cic-epochs 10] [--device cuda]
+    NLPHUB_DATA=folder python benchmarks/label_errors.py --method prototype --rows 4000    # seconds instead of hours
     python benchmarks/label_errors.py --quick [--json]    # the tables from what is kept; trains nothing
     NLPHUB_DATA=folder python benchmarks/label_errors.py --missing    # what is to be made still
 
@@ -11,7 +12,8 @@ labels of the set that were wrong before count as false alarms. Needs scikit-lea
 
 cic: CIC's training labels are noisy by design, its test set is clean. A module is trained on the rows as given; on those that are no
 suspects (dropped); and, as a control, without as many rows at random (random). All with the same settings and the same number of steps:
-the rows left are drawn again, by seed, up to the number of all. Nothing is chosen on the test set. Reference: RoBERTa-wwm 3-layer, 72.78.
+the rows left are drawn again, by seed, up to the number of all (not for prototypes, which take no steps). Nothing is chosen on the test
+set. Reference: RoBERTa-wwm 3-layer, 72.78.
 
 Finished cells are kept in benchmarks/results/label_errors/, finished folds in --work, so that sittings add up.
 """
@@ -23,6 +25,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,7 @@ KEPT = Path(__file__).parent / "results" / "label_errors"
 PARTS = {"flips": "smp2017", "cic": "cic"}
 KINDS = ("uniform", "confused")
 COLUMNS = ("given", "dropped", "random")
+METHODS = ("finetune", "prototype", "contrastive")
 CLEANLAB = {"noise_rate": "prune_by_noise_rate", "class": "prune_by_class", "both": "both", "joint": "confident_learning"}
 REFERENCE = 72.78
 SHARE, FOLDS, MAX_LENGTH, PROTOCOL = 0.1, 5, 128, 1
@@ -180,6 +184,7 @@ def measure_flips(cell: Cell, rows: Sequence[tuple[str, str]], settings: TrainSe
     made = bench.cross_validated(cell.name, [(text, label) for (text, _), label in zip(rows, given, strict=True)], settings)
     answers = np.array(made.labels)[made.probabilities.argmax(axis=1)]
     return {
+        "method": settings.method,
         "rows": len(rows),
         "flipped": int(flipped.sum()),
         "accuracy": {"given": round(float((answers == given).mean()), 4), "true": round(float((answers == labels).mean()), 4)},
@@ -192,7 +197,7 @@ def measure_cic(
     cell: Cell, rows: Sequence[tuple[str, str]], judged: Sequence[tuple[str, str]], settings: TrainSettings, bench: Bench
 ) -> dict[str, Any]:
     """One training: on all rows, without the suspects, or without as many at random."""
-    facts: dict[str, Any] = {"rows": len(rows), "judged": len(judged)}
+    facts: dict[str, Any] = {"method": settings.method, "rows": len(rows), "judged": len(judged)}
     kept = np.arange(len(rows))
     if cell.kind != "given":
         name = Cell(cell.part, "folds", cell.seed, cell.rows, cell.settings, cell.weights).name  # both columns share the folds
@@ -203,7 +208,8 @@ def measure_cic(
         kept = np.setdiff1d(kept, suspects)
         facts |= {"dropped": len(suspects), "folds_seconds": round(sum(fold.seconds for fold in made.folds), 1)}
         facts["folds_accuracy"] = round(made.metrics.accuracy, 4)
-    return facts | bench.trained([rows[number] for number in filled_up(kept, len(rows), seed=cell.seed)], judged, settings)
+    learnt = kept.tolist() if settings.method == "prototype" else filled_up(kept, len(rows), seed=cell.seed)
+    return facts | bench.trained([rows[number] for number in learnt], judged, settings)
 
 
 def filled_up(kept: NDArray[Any], total: int, *, seed: int) -> list[int]:
@@ -213,32 +219,33 @@ def filled_up(kept: NDArray[Any], total: int, *, seed: int) -> list[int]:
 
 
 def flips_table(results: Mapping[Cell, Mapping[str, Any]]) -> str:
-    """A line for each kind of noise and rule; means over seeds."""
+    """A line for each method, kind of noise and rule; means over seeds."""
     lines = []
-    for kind in KINDS:
-        some = [value["found"] for cell, value in results.items() if (cell.part, cell.kind) == ("flips", kind)]
+    flips = {cell: value for cell, value in results.items() if cell.part == "flips"}
+    for method, kind in product(sorted({value["method"] for value in flips.values()}), KINDS):
+        some = [value["found"] for cell, value in flips.items() if (value["method"], cell.kind) == (method, kind)]
         for rule in (*RULES, "argmax", "ranking") if some else ():
             cells = [_means(some, rule, who) for who in ("ours", "cleanlab")]
             shared = f"{np.mean([one[rule]['shared'] for one in some]):.0f}" if "shared" in some[0][rule] else "-"
-            lines.append([kind, len(some), rule, *cells[0], *cells[1], shared])
-    header = ("flipped", "seeds", "rule", "found", "precision", "recall", "cleanlab: found", "precision", "recall", "by both")
+            lines.append([method, kind, len(some), rule, *cells[0], *cells[1], shared])
+    header = ("method", "flipped", "seeds", "rule", "found", "precision", "recall", "cleanlab: found", "precision", "recall", "by both")
     return aligned(header, lines) if lines else "flips: nothing is kept yet"
 
 
 def cic_table(results: Mapping[Cell, Mapping[str, Any]]) -> str:
     """A line for each number of rows and column; means over seeds with 95 % intervals."""
-    groups: dict[tuple[int, str, str], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, int, str, str], list[Mapping[str, Any]]] = {}
     for cell, value in results.items():
         if cell.part == "cic":
-            groups.setdefault((value["rows"], cell.settings, cell.kind), []).append(value)
+            groups.setdefault((value["method"], value["rows"], cell.settings, cell.kind), []).append(value)
     lines = []
-    for (rows, _, kind), some in sorted(groups.items(), key=lambda item: (*item[0][:2], COLUMNS.index(item[0][2]))):
+    for (method, rows, _, kind), some in sorted(groups.items(), key=lambda item: (*item[0][:3], COLUMNS.index(item[0][3]))):
         scores = [mean_interval([value[name] for value in some]) for name in ("macro_f1", "accuracy")]
         dropped = f"{np.mean([value.get('dropped', 0) for value in some]):.0f}"
         shown = [_percent(score, alone=len(some) == 1) for score in scores]
-        lines.append([kind, rows, dropped, some[0]["steps"], len(some), *shown])
+        lines.append([method, kind, rows, dropped, some[0]["steps"], len(some), *shown])
     table = (
-        aligned(("trained on", "rows", "dropped", "steps", "seeds", "test macro-F1", "accuracy"), lines)
+        aligned(("method", "trained on", "rows", "dropped", "steps", "seeds", "test macro-F1", "accuracy"), lines)
         if lines
         else "cic: nothing is kept yet"
     )
@@ -252,6 +259,7 @@ def main() -> None:
     parser.add_argument("--kinds", choices=KINDS, nargs="+", default=list(KINDS), help="of flips")
     parser.add_argument("--columns", choices=COLUMNS, nargs="+", default=list(COLUMNS[:2]), help="of cic")
     parser.add_argument("--rows", type=int, help="train cic on so many rows, drawn by seed 0; default: all")
+    parser.add_argument("--method", choices=METHODS, default="finetune", help="train.method of all trainings")
     parser.add_argument("--cic-epochs", type=int, default=10, help="118 intents need more than 3")
     parser.add_argument("--module", type=Path, help="a module folder instead of the shipped ernie_tiny")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -287,6 +295,7 @@ def plan(options: argparse.Namespace, bench: Bench) -> Iterator[tuple[Cell, Call
     for seed in range(options.seeds):
         for part, (rows, judged, digest) in loaded.items():
             values = hyper("pretrained", SETS[PARTS[part]]) | ({"epochs": options.cic_epochs} if part == "cic" else {})
+            values |= {"method": options.method} if options.method != "finetune" else {}
             settings = train_settings(values, seed)
             known = hashlib.sha256(json.dumps([values, FOLDS, SHARE], sort_keys=True).encode()).hexdigest()[:10]
             for kind in options.kinds if part == "flips" else options.columns:

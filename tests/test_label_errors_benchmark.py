@@ -26,7 +26,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, small_folder: Path) ->
     monkeypatch.setattr(label_errors, "pairs", lambda part, most: (ROWS[: most or len(ROWS)], ROWS[::3], "digest"))
     monkeypatch.setattr(label_errors, "hyper", lambda *_: {"epochs": 1, "batch_size": 8, "learning_rate": 3e-3})
     options = {"part": ["flips", "cic"], "kinds": ["uniform", "confused"], "columns": ["given", "dropped", "random"], "seeds": 1}
-    return SimpleNamespace(**options, rows=None, cic_epochs=1, module=small_folder, device="cpu", work=tmp_path / "work")
+    return SimpleNamespace(method="finetune", **options, rows=None, cic_epochs=1, module=small_folder, device="cpu", work=tmp_path / "work")
 
 
 @pytest.mark.parametrize("kind", ["uniform", "confused"])
@@ -74,8 +74,16 @@ def test_every_figure_is_made_kept_and_shown(tiny: Any, tmp_path: Path) -> None:
     assert json.loads(json.dumps(list(results.values()))) == list(results.values())
     flips, cic = label_errors.flips_table(results), label_errors.cic_table(results)
     assert flips.count("uniform") == flips.count("confused") == 6
-    assert [line.split()[0] for line in cic.splitlines()[1:4]] == ["given", "dropped", "random"]
+    assert [line.split()[1] for line in cic.splitlines()[1:4]] == ["given", "dropped", "random"]
     assert "72.78" in cic
+
+
+def test_prototypes_learn_only_the_rows_that_are_kept(tiny: Any) -> None:
+    pytest.importorskip("cleanlab", reason="cleanlab is the peer: extra 'dev'")
+    tiny.method = "prototype"
+    results = dict(label_errors.cells(tiny, make=True))
+    assert {value["method"] for value in results.values()} == {"prototype"}
+    assert label_errors.flips_table(results).count("prototype") == 12
 
 
 def test_a_module_that_knows_the_truth_finds_every_flip() -> None:
