@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from nlphub.errors import InputError
 
 SCORES = {"seq-cls": ("macro_f1", "accuracy"), "token-cls": ("span_f1",)}  # what "better" can mean on dev, the default first
+PROTOTYPE_EXAMPLES = 4096  # the most that train.method=prototype learns from: its closed form is of their size squared
 _OLD_TASKS = {"sequence_classification": "seq-cls"}  # PaddleHub's deprecated names
 
 

@@ -34,7 +34,7 @@ def test_the_line_names_only_counts_that_were_measured_for_all() -> None:
 
 def test_the_table_shows_what_is_missing_as_missing() -> None:
     row = few_examples.table(KEPT).splitlines()[2]
-    assert row.split() == ["20", "0.700", "-", "-", "-", "-"]
+    assert row.split() == ["20", "0.700", "-", "-", "-"]
 
 
 def test_linear_columns_learn(examples: Examples) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import nlphub as hub
 from nlphub.checkpoints import native
@@ -106,3 +108,21 @@ def test_what_cannot_ship_is_refused_and_nothing_is_written(
     assert ship(repository, monkeypatch, small_folder, "--version", "0.2.0") == 1
     assert "missing: heads.mlm.bias" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in repository.rglob("*.json")} == before
+
+
+def test_blended_weights_lie_between_both_runs(
+    repository: Path, run: Path, small_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = hub.Module(directory=small_folder, task="mlm")
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(0.5)
+    other.save(tmp_path / "other")
+    wanted = ("--blend", tmp_path / "other", "--share", 0.75, "--version", "0.3.0", "--form", "fp32")
+    assert ship(repository, monkeypatch, run, *wanted) == 0
+    shipped = load_file(repository / "modules" / "ernie_tiny" / "model.safetensors")
+    before = load_file(run / "best" / "model.safetensors")
+    for name, tensor in shipped.items():
+        torch.testing.assert_close(tensor, before[name] + 0.125)
+    assert ship(repository, monkeypatch, run, *wanted[:3], 1.5, *wanted[4:]) == 2
+    assert "--share 1.5 must be more than 0 and at most 1" in capsys.readouterr().err

@@ -1,12 +1,16 @@
 """Put pretrained weights into the repository, as the module that ships.
 
     python tools/ship_module.py RUN --version 0.2.0 [--form int8] [--module ernie_tiny] [--summary TEXT]
+    python tools/ship_module.py RUN --blend BEFORE --share 0.7 --version 0.3.0
 
 RUN is a module folder that pretraining left (or a run whose best/ is one): config.json, model.safetensors with encoder.* and heads.mlm.*,
 and the tokenizer's files. This writes modules/<module>/model.safetensors in the form that is asked for and its config.json (no task, no
 seed, the heads that ship), states the version in registry.json and in the documents, and renews sizes and digests there
 (tools/build_registry.py). It prints size, digest and what the form costs in exactness, and lists what a person has to write: the scores
 and the story in the card.
+
+With --blend, each weight is a share of RUN's and the rest of what RUN started from, BEFORE: between the two lie networks that keep more of
+what BEFORE could (WiSE-FT, Wortsman et al., 2022, arXiv:2109.01903).
 """
 
 import argparse
@@ -36,6 +40,8 @@ def main() -> int:
         version = check_version(arguments.version)
         run = module_folder(arguments.run)
         config, weights = load(run, arguments.module)
+        if arguments.blend is not None:
+            weights = blended(weights, load(module_folder(arguments.blend), arguments.module)[1], share=arguments.share)
         lines = list(ship(place, config, weights, form=arguments.form))
     except NlphubError as wrong:
         print(wrong, file=sys.stderr)
@@ -53,6 +59,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--version", required=True, help="e.g. 0.2.0; bootstrap weights are 0.x")
     parser.add_argument("--form", default="int8", choices=compact.FORMS)
     parser.add_argument("--module", default="ernie_tiny")
+    parser.add_argument("--blend", type=Path, metavar="BEFORE", help="the module folder that RUN started from")
+    parser.add_argument("--share", type=float, default=0.7, help="of RUN's weights, with --blend")
     parser.add_argument("--summary", help="one line for registry.json; default says pretrained, or bootstrap below 1.0")
     return parser.parse_args()
 
@@ -87,6 +95,17 @@ def load(run: Path, module: str) -> tuple[dict[str, Any], dict[str, Any]]:
     native.load_weights(run, encoder=encoder, head=head)
     config["tokenizer"] = {"digest": tokenizer.digest, "name": config.get("tokenizer", {}).get("name", "zh_char")}
     return config, native.tensors(encoder, head)
+
+
+def blended(weights: dict[str, Any], before: dict[str, Any], *, share: float) -> dict[str, Any]:
+    """``share`` of the one and the rest of the other, tensor by tensor.
+
+    Raises:
+        InputError: the share is not between 0 and 1.
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"--share {share} must be more than 0 and at most 1")
+    return {name: share * tensor + (1 - share) * before[name] for name, tensor in weights.items()}
 
 
 def ship(place: Path, config: dict[str, Any], weights: dict[str, Any], *, form: str) -> Iterator[str]:

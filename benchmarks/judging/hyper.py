@@ -1,7 +1,8 @@
 """The hyper-parameters of every column: fixed beforehand, the same for all sets of a kind, published with every result.
 
 None was chosen on a judged split. The network's are usual for small ones (card of uer/chinese_roberta_L-8_H-128: rates up to 3e-4, 3 to 8
-epochs); trained and random weights get exactly the same. Those of the linear models were tried on the dev splits of SMP2017, CIC, TNEWS,
+epochs); the rate for pairs is the better one of 3e-4 and 1e-4 on BQ corpus, which is not in the table. Trained and random weights get the
+same. Those of the linear models were tried on the dev splits of SMP2017, CIC, TNEWS,
 IFLYTEK and MSRA and on a part of LCQMC's train, on which nothing is judged. How the probe pools was chosen on the dev splits of
 SMP2017 and CIC, with the weights of ernie_tiny 0.2.0.
 """
@@ -18,7 +19,7 @@ PROTOCOL = 1  # raised by every change of the code that changes scores
 
 _FINE_TUNING: dict[Kind, dict[str, Any]] = {
     "text": {"epochs": 3, "batch_size": 16, "learning_rate": 3e-4},
-    "pair": {"epochs": 3, "batch_size": 16, "learning_rate": 3e-4},
+    "pair": {"epochs": 3, "batch_size": 16, "learning_rate": 1e-4},
     "spans": {"epochs": 3, "batch_size": 16, "learning_rate": 3e-4},
 }
 _COMMON = {

@@ -18,12 +18,13 @@ from torch.nn import functional as F
 from nlphub.data.batching import Packed
 from nlphub.errors import InputError, brief
 from nlphub.kernels import Noise
+from nlphub.labels import PROTOTYPE_EXAMPLES
 from nlphub.nn.encoder import Encoder
 from nlphub.nn.heads import Head
 from nlphub.nn.ngrams import LARGEST_ID, dense_grams, find, keys_of, packed_grams
 
 KIND, VERSION = "prototype", 1
-MOST_GRAMS, MOST_EXAMPLES = 1 << 16, 4096
+MOST_GRAMS, MOST_EXAMPLES = 1 << 16, PROTOTYPE_EXAMPLES
 _MOST_TOKENS = MOST_EXAMPLES << 13
 _TINY = 1e-6
 

@@ -13,6 +13,7 @@ from nlphub.data.examples import Examples
 from nlphub.data.read import load_splits
 from nlphub.data.sheet import Sheet
 from nlphub.errors import DataError, InputError
+from nlphub.labels import PROTOTYPE_EXAMPLES
 from nlphub.recipe import Recipe, TrainSettings, load_recipe
 from nlphub.recipe.safe_yaml import dump
 from nlphub.recipe.schema import CalibrationSettings, Settings
@@ -57,11 +58,15 @@ def refusal(recipe: Path) -> str:
 
 
 def settings_for(rows: int) -> dict[str, Any]:
-    """How to train on so many rows: as the shipped recipe does; epochs fall with the square root of the size, batches grow."""
+    """How to train on so many rows: as the shipped recipe does, but fine-tuning where they are too many for prototypes.
+
+    Epochs fall with the square root of the size, batches grow.
+    """
     base = load_recipe("intent").train
     epochs = min(2 * base.epochs, max(3, round(base.epochs * (_USUAL / max(rows, 1)) ** 0.5)))
     batch = base.batch_size * (1 if rows < 4000 else 2 if rows < 16000 else 4)
-    return {"epochs": epochs, "batch_size": batch} | _said(base, TrainSettings(), without=("epochs", "batch_size", "metric"))
+    without = ("epochs", "batch_size", "metric", *(("method",) if rows > PROTOTYPE_EXAMPLES else ()))
+    return {"epochs": epochs, "batch_size": batch} | _said(base, TrainSettings(), without=without)
 
 
 def example_texts(examples: Examples, most: int = 3) -> list[str]:
