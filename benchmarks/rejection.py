@@ -1,10 +1,11 @@
 """What a fine-tuned classifier does with texts of intents that it never saw: SMP2017-ECDT with five intents held out.
 
-    NLPHUB_DATA=folder python benchmarks/rejection.py [--seeds 3] [--precision 0.9] [--module FOLDER] [--json]
+    NLPHUB_DATA=folder python benchmarks/rejection.py [--method prototype] [--seeds 3] [--precision 0.9] [--module FOLDER] [--json]
 
 For each seed five of the 31 intents are drawn and taken out of training. A fifth of the remaining training rows chooses temperature,
-confidence and threshold; nothing sees a text of the five intents before the test set judges, where they are the out-of-scope texts. Three
-epochs at 3e-4, as in benchmarks/quality.py. AUROC and FPR@95 are given for probability, energy and neighbours.
+confidence and threshold; nothing sees a text of the five intents before the test set judges, where they are the out-of-scope texts.
+Prototypes, as in the recipe `intent`; or fine-tuning for three epochs at 3e-4, as in benchmarks/quality.py. AUROC and FPR@95 are given
+for probability, energy and neighbours.
 """
 
 import argparse
@@ -27,7 +28,9 @@ from nlphub.training.calibrate import calibrate, hold
 HELD_OUT = 5
 
 
-def measure(rows: tuple[Sequence[Row], Sequence[Row]], *, seed: int, precision: float, directory: Path | None) -> dict[str, Any]:
+def measure(
+    rows: tuple[Sequence[Row], Sequence[Row]], *, method: str, seed: int, precision: float, directory: Path | None
+) -> dict[str, Any]:
     """Train on one draw of intents and judge on the test set."""
     train, test = rows
     labels = sorted({str(row.label) for row in train})
@@ -36,7 +39,7 @@ def measure(rows: tuple[Sequence[Row], Sequence[Row]], *, seed: int, precision: 
     parts = split_off(known, {"dev": 0.2}, seed=seed)
     named = {"name": "ernie_tiny"} if directory is None else {"directory": directory}
     module = hub.Module(**named, task="seq-cls", labels=known.label_names, seed=seed, max_length=128)
-    settings = TrainSettings(epochs=3, batch_size=16, learning_rate=3e-4, seed=seed)
+    settings = TrainSettings.model_validate({"method": method, "epochs": 3, "batch_size": 16, "learning_rate": 3e-4, "seed": seed})
     hub.Trainer(module, settings=settings, progress=False).train(parts["train"])
     report = calibrate(module, parts["dev"], aim={"precision": precision}, train=parts["train"])
     judged = [(row.text, row.label) for row in test if row.label not in strange]
@@ -45,6 +48,7 @@ def measure(rows: tuple[Sequence[Row], Sequence[Row]], *, seed: int, precision: 
     references = references_of(module.logits(parts["train"].texts))
     separations = {kind: separation(held, Calibration(report.calibration.temperature, kind, references=references)) for kind in CONFIDENCES}
     return {
+        "method": method,
         "seed": seed,
         "held_out": sorted(strange),
         "kept": report.calibration.confidence,
@@ -77,6 +81,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", choices=("prototype", "finetune"), default="prototype", help="train.method")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--precision", type=float, default=0.9, help="of accepted answers to texts of known intents")
     parser.add_argument("--module", type=Path, help="a module folder instead of the shipped ernie_tiny")
@@ -85,7 +90,7 @@ def main() -> None:
     logging.getLogger("nlphub").setLevel(logging.ERROR)
     task = load_task(SETS["smp2017"], data_folder(), tokens=None)
     results = [
-        measure((task.train, task.judged), seed=seed, precision=options.precision, directory=options.module)
+        measure((task.train, task.judged), method=options.method, seed=seed, precision=options.precision, directory=options.module)
         for seed in range(options.seeds)
     ]
     print(json.dumps(results, ensure_ascii=False, indent=2) if options.json else table(results))

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import rejection
 from judging.sets import Row
@@ -16,8 +18,9 @@ ROWS = [
 ]
 
 
-def test_a_draw_is_judged_with_the_intents_it_never_saw(small_folder: Path) -> None:
-    found = rejection.measure((ROWS, ROWS), seed=0, precision=0.5, directory=small_folder)
+@pytest.mark.parametrize("method", ["prototype", "finetune"])
+def test_a_draw_is_judged_with_the_intents_it_never_saw(small_folder: Path, method: str) -> None:
+    found = rejection.measure((ROWS, ROWS), method=method, seed=0, precision=0.5, directory=small_folder)
     assert len(found["held_out"]) == 5
     assert found["out_of_scope"] == 5 * 12
     assert found["examples"] == 2 * 12
