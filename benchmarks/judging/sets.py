@@ -82,7 +82,7 @@ SETS = {
             subset=True,
             note="trained on the official dev (8,802 rows instead of 238,766)",
         ),
-        Set("afqmc", "AFQMC", "afqmc", "pair", "dev", note=f"{_ON_DEV}; 69.0 is the share of the larger class"),
+        Set("afqmc", "AFQMC", "afqmc", "pair", "dev", _BOTH, note=f"{_ON_DEV}; 69.0 is the share of the larger class"),
         Set("ocnli", "OCNLI", "ocnli", "pair", "dev", subset=True, note=f"{_ON_DEV}; 9,985 of about 50,000 train rows"),
         Set(
             *("chnsenticorp", "ChnSentiCorp", "chnsenticorp", "text", "test"),

@@ -109,7 +109,7 @@ def correct(examples: Examples, source: str | Path) -> Examples:
         DataError: the file cannot be read; it corrects texts that are not there, or not with that label; it corrects to a label that the
             data do not have, or one text in two ways; all at once.
     """
-    sheet, data = read_sheet(source), _Data.of(examples)
+    sheet, data = read_sheet(source, rows_needed=False), _Data.of(examples)  # without a suspect there is nothing to correct
     columns = ("text", *["pair"] * (examples.pairs is not None), "label", "corrected")
     if missing := [name for name in columns if sheet.header.count(name) != 1]:
         there = ", ".join(map(repr, sheet.header[:20]))

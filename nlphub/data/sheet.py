@@ -67,11 +67,12 @@ class Sheet:
             raise DataError(f"{self.path} cannot be read so. Its columns are: {there}.{hint} Choose with --text and --label.", wrong)
 
 
-def read_sheet(source: str | Path, *, encoding: str | None = None) -> Sheet:
+def read_sheet(source: str | Path, *, encoding: str | None = None, rows_needed: bool = True) -> Sheet:
     """Read a file whole. A csv or tsv file whose quotes do not pair is read without quoting if that makes every row readable.
 
     Args:
         encoding: of a text file; default: found out from the whole file.
+        rows_needed: whether a file with nothing below its header is an error.
 
     Raises:
         DataError: there is no such file, it is of no kind that nlphub reads, its encoding is unknown, it is empty, or has a header only.
@@ -86,7 +87,7 @@ def read_sheet(source: str | Path, *, encoding: str | None = None) -> Sheet:
         sheet = sheet if plain.complaints else plain
     if not sheet.header and not sheet.complaints:
         raise DataError(f"{path} is empty. Its first row names the columns, each further row is an example.{other_sheets(path)}")
-    if not sheet.rows and not sheet.complaints:
+    if rows_needed and not sheet.rows and not sheet.complaints:
         names = ", ".join(map(repr, sheet.header[:20]))
         raise DataError(f"{path} has a first row with the names of columns, {names}, and no row below it.{other_sheets(path)}")
     return sheet

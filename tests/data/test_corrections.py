@@ -87,6 +87,12 @@ def test_a_label_that_is_confirmed_changes_nothing(examples: hub.Examples, tmp_p
     assert correct(examples, edited(tmp_path / "s.csv", ("怎么汇款", "转账", "转账"))) == examples
 
 
+def test_a_file_without_a_suspect_changes_nothing(examples: hub.Examples, tmp_path: Path) -> None:
+    path = tmp_path / "none.csv"
+    path.write_text(suspects_csv([]), encoding="utf-8")
+    assert list(correct(examples, path)) == list(examples)
+
+
 def test_a_file_that_nobody_filled_in_is_told_about(examples: hub.Examples, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert correct(examples, edited(tmp_path / "s.csv", ("早就没有了", "转账", ""))) == examples

@@ -28,7 +28,7 @@ def desk(rows: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.fixture
 def arguments(small_folder: Path, desk: Path) -> list[str]:
     small = ["module.name=null", f"module.directory={small_folder}", "data.train=train.csv", "data.test=test.csv", "data.split={dev: 0.25}"]
-    return ["intent", *small, "train.epochs=2", "train.batch_size=8", "train.learning_rate=3e-3"]
+    return ["intent", *small, "train.method=finetune", "train.epochs=2", "train.batch_size=8", "train.learning_rate=3e-3"]
 
 
 def run(*words: str, code: int = 0) -> str:
