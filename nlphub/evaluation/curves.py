@@ -34,7 +34,8 @@ def training_curves(facts: Sequence[Mapping[str, Any]]) -> str:
             axes.plot(x, y, color="#9ab", label="training batches")
             key = "mean_loss" if name == "loss" else name
             judged = [fact for fact in facts if key in (fact.get("held_out") or {})]
-            axes.plot([f["tokens"] / 1e6 for f in judged], [f["held_out"][key] for f in judged], "o-", color="#c33", label="held-out text")
+            if judged:
+                axes.plot([f["tokens"] / 1e6 for f in judged], [f["held_out"][key] for f in judged], "o-", color="#c33", label="held-out text")
             axes.set(title=title, xlabel="million tokens")
             axes.grid(alpha=0.3)
             axes.legend()
