@@ -33,9 +33,9 @@ def training_curves(facts: Sequence[Mapping[str, Any]]) -> str:
             x, y = smooth([fact["tokens"] / 1e6 for fact in drawn], [fact[name] for fact in drawn])
             axes.plot(x, y, color="#9ab", label="training batches")
             key = "mean_loss" if name == "loss" else name
-            judged = [fact for fact in facts if key in (fact.get("held_out") or {})]
+            judged = [(fact["tokens"] / 1e6, fact["held_out"][key]) for fact in facts if key in (fact.get("held_out") or {})]
             if judged:
-                axes.plot([f["tokens"] / 1e6 for f in judged], [f["held_out"][key] for f in judged], "o-", color="#c33", label="held-out text")
+                axes.plot(*zip(*judged, strict=True), "o-", color="#c33", label="held-out text")
             axes.set(title=title, xlabel="million tokens")
             axes.grid(alpha=0.3)
             axes.legend()
