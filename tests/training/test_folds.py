@@ -55,7 +55,7 @@ def arguments(small_folder: Path, desk: Path) -> list[str]:
     data = ["data.train=train.csv", "data.test=null", "data.split={}", "export.folder=null", "calibration.aim=null"]
     return [
         *("intent", "module.name=null", f"module.directory={small_folder}", *data),
-        *("train.epochs=30", "train.batch_size=8", "train.learning_rate=3e-3"),
+        *("train.method=finetune", "train.epochs=30", "train.batch_size=8", "train.learning_rate=3e-3"),
     ]
 
 
@@ -189,7 +189,14 @@ def test_pairs_are_held_out_as_pairs(small_folder: Path, desk: Path, trainings: 
     rows = [(text, f"{text}吗", label) for text, label in TEXTS]
     with (desk / "pairs.csv").open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([("text", "other", "label"), *rows])
-    words = ["module.name=null", f"module.directory={small_folder}", "data.train=pairs.csv", "data.test=null", "data.split={}"]
+    words = [
+        "module.name=null",
+        f"module.directory={small_folder}",
+        "data.train=pairs.csv",
+        "data.test=null",
+        "data.split={}",
+        "train.method=finetune",
+    ]
     made = hub.cross_validate(hub.load_recipe("intent", [*words, "data.pair=other", "calibration.aim=null"]), folds=2)
     assert made.probabilities.sum(axis=1) == pytest.approx(1)
     assert made.suspects(by="joint")[0].pair is not None
