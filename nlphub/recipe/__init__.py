@@ -6,7 +6,8 @@ applies the overrides and checks it against the schema (:mod:`nlphub.recipe.sche
 
 from nlphub.recipe.load import AnyRecipe, load_any_recipe, load_pretrain_recipe, load_recipe, recipe_names, recipe_path
 from nlphub.recipe.pretraining import CorpusSettings, PretrainRecipe, PretrainSettings
-from nlphub.recipe.schema import DataSettings, ExportSettings, ModuleSettings, Recipe, RunSettings, TrainSettings
+from nlphub.recipe.schema import DataSettings, ExportSettings, ModuleSettings, Recipe, RunSettings
+from nlphub.recipe.training import TrainSettings
 
 __all__ = [
     "AnyRecipe",

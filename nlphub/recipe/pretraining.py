@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from nlphub.recipe.safe_yaml import dump
-from nlphub.recipe.schema import Count, Fraction, ModuleSettings, Name, Positive, RunSettings, Settings, Share
+from nlphub.recipe.schema import ModuleSettings, RunSettings
+from nlphub.recipe.values import Count, Fraction, Name, Positive, Settings, Share
 
 Rate = Annotated[float, Field(gt=0, le=0.6)]
 

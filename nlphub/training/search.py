@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlphub.errors import require
-from nlphub.recipe.schema import TrainSettings
+from nlphub.recipe import TrainSettings
 from nlphub.recipe.space import Range
 
 if TYPE_CHECKING:

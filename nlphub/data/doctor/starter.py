@@ -16,7 +16,8 @@ from nlphub.errors import DataError, InputError
 from nlphub.labels import PROTOTYPE_EXAMPLES
 from nlphub.recipe import Recipe, TrainSettings, load_recipe
 from nlphub.recipe.safe_yaml import dump
-from nlphub.recipe.schema import CalibrationSettings, Settings
+from nlphub.recipe.schema import CalibrationSettings
+from nlphub.recipe.values import Settings
 
 _USUAL = 1500  # rows of the data for which the shipped recipe's epochs were chosen
 _LONGEST_EXAMPLE = 30  # characters

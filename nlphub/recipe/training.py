@@ -1,0 +1,121 @@
+"""The `train` section of a recipe: how to train."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from nlphub.recipe.values import Count, Fraction, Positive, Settings
+
+
+def _label_keys(value: Any) -> Any:
+    """Labels are strings everywhere; in YAML a label such as 3 reads as a number."""
+    return {str(key) if isinstance(key, int) else key: item for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def _word_or_mapping(value: Any) -> str:
+    return "mapping" if isinstance(value, Mapping) else "word"
+
+
+ClassWeights = Annotated[
+    Annotated[Literal["none", "balanced"], Tag("word")] | Annotated[dict[str, Positive], BeforeValidator(_label_keys), Tag("mapping")],
+    Discriminator(_word_or_mapping),
+]
+
+
+class TrainSettings(Settings):
+    """How to train.
+
+    Attributes:
+        epochs: passes over the training examples.
+        batch_size: examples of one forward and backward pass.
+        learning_rate: the highest rate of AdamW, at the end of the warm-up.
+        weight_decay: decoupled decay of matrices and embeddings; biases and norms have none.
+        layer_decay: factor on the learning rate for each layer further from the head; 1 = the same rate everywhere.
+        warmup: share of all steps in which the rate rises from 0.
+        schedule: how the rate goes down afterwards.
+        clip: largest global norm of the gradients; ``null`` = no clipping.
+        accumulation: batches whose gradients make one step.
+        dropout: of the encoder and the head; ``null`` = the module's own.
+        label_smoothing: share of the target spread over all classes; of method ``finetune``, the others have no such target.
+        class_weights: ``none``, ``balanced`` (inverse frequencies, as in scikit-learn) or a weight for each label.
+        patience: evaluations in a row without improvement after which training stops; ``null`` = never.
+        metric: what "better" means on dev: ``macro_f1`` or ``accuracy`` for seq-cls, ``span_f1`` for token-cls; default: the first of
+            the task.
+        max_tokens: tokens of one forward pass; batches with more are cut and their gradients accumulated.
+        precision: of matrix products in training: ``bf16`` or ``fp32``; ``auto`` is bf16 on a GPU and fp32 on a CPU.
+        seed: of splits, batches, new weights and dropout.
+        evaluate_every: ``epoch``, or a number of steps.
+        method: ``finetune`` learns all weights by steps. For 4 to 64 examples of each label of seq-cls: ``prototype`` finds a vector for
+            each label in closed form, the encoder stays as it is; ``contrastive`` teaches the encoder first, by ``epochs`` passes, which
+            texts belong together; ``auto`` takes what is best in cross-validation on the training examples.
+        r_drop: weight of the divergence between two passes with different dropout (R-Drop); 0 = one pass.
+        focal: exponent by which the losses of what is easy shrink (focal loss); 0 = plain cross-entropy.
+        adversarial: ``fgm`` or ``pgd``: learn the batch a second time with word embeddings moved to where the loss is higher.
+        adversarial_epsilon: how far at most: the Euclidean norm over the whole matrix.
+        adversarial_steps: of pgd, in which the worst place is looked for; each costs a pass. fgm takes one.
+        average: decay of the exponential moving average of the weights, which is what is evaluated and kept; 0 = none.
+        sampling: ``balanced``: an epoch has equally many examples of every label, the rare ones repeated; ``natural``: each once.
+        backoff: how often training may go back to its best weights at half the rate, after a collapse; 0 = never.
+    """
+
+    epochs: Count = 10
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-4
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    warmup: Fraction = 0.1
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    clip: Positive | None = 1.0
+    accumulation: Count = 1
+    dropout: Fraction | None = None
+    label_smoothing: Fraction = 0.0
+    class_weights: ClassWeights = "none"
+    patience: Count | None = None
+    metric: Literal["macro_f1", "accuracy", "span_f1"] | None = None
+    max_tokens: Count = 8192
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    evaluate_every: Literal["epoch"] | Count = "epoch"
+    method: Literal["finetune", "prototype", "contrastive", "auto"] = "finetune"
+    r_drop: Annotated[float, Field(ge=0)] = 0.0
+    focal: Annotated[float, Field(ge=0)] = 0.0
+    adversarial: Literal["none", "fgm", "pgd"] = "none"
+    adversarial_epsilon: Positive = 1.0
+    adversarial_steps: Count = 3
+    average: Fraction = 0.0
+    sampling: Literal["natural", "balanced"] = "natural"
+    backoff: Annotated[int, Field(ge=0)] = 0
+
+    def problems(self, task: str) -> list[str]:
+        """Options that contradict each other, or that the task cannot have."""
+        found = []
+        if self.r_drop and self.dropout == 0:
+            found.append("r_drop compares two passes with different dropout, and dropout is 0")
+        if self.sampling == "balanced" and self.class_weights == "balanced":
+            found.append("sampling: balanced and class_weights: balanced would make up for rare labels twice; keep one")
+        if self.sampling == "balanced" and task != "seq-cls":
+            found.append(f"sampling: balanced needs one label for each text, and {task} has many")
+        if self.method != "finetune":
+            found += self._not_of_method(task)
+        return found
+
+    def _not_of_method(self, task: str) -> list[str]:
+        """What only ``finetune`` can have."""
+        changed = [name for name in (*OPTIONS, "class_weights") if getattr(self, name) != _default(name)]
+        found = [f"method: {self.method} has no {name}, which is of method finetune" for name in changed if name != "method"]
+        if task != "seq-cls":
+            found.append(f"method: {self.method} is of task seq-cls, and this task is {task}: leave method out to fine-tune")
+        return found
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides the weights. Options that are off do not count: old runs and records stay what they were."""
+        values = self.model_dump(mode="json")
+        return {name: value for name, value in values.items() if name not in OPTIONS or value != _default(name)}
+
+
+def _default(name: str) -> Any:
+    return TrainSettings.model_fields[name].default
+
+
+OPTIONS = ("method", "r_drop", "focal", "adversarial", "adversarial_epsilon", "adversarial_steps", "average", "sampling", "backoff")
