@@ -132,11 +132,12 @@ def test_bytes_that_are_not_text_are_a_clear_error(copy: Path, name: str) -> Non
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
-        ({"kind": "wordpiece"}, "kind 'wordpiece'; this nlphub reads 'characters'"),
+        ({"kind": "bpe"}, "kind 'bpe'; this nlphub reads 'characters', 'wordpiece', 'subword'"),
         ({"version": 2}, "version 2"),
         ({"special": {"pad": "<pad>"}}, "<pad>"),
         ({"max_length": "512"}, "'max_length' \\(positive\\)"),
         ({"max_length": True}, "'max_length' \\(positive\\)"),
+        ({"options": [1]}, "options wrongly"),
         ({"digest": None}, "'digest' \\(text\\)"),
     ],
 )

@@ -34,7 +34,8 @@ def main() -> int:
     check = parser.parse_args().check
     old = REGISTRY.read_text("utf-8")
     registry = json.loads(old)
-    missing = [name for name in zoo.names() if name not in registry["modules"]]
+    own = [name for name in zoo.names() if (ROOT / "modules" / name / "config.json").is_file()]  # others build what was converted
+    missing = [name for name in own if name not in registry["modules"]]
     if missing:
         print(f"registry.json has no entry for {', '.join(missing)}: write its facts first, with an empty list of files")
         return 1

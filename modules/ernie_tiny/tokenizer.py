@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from nlphub.text.characters import CharacterTokenizer
-from nlphub.text.tokenizers import load_tokenizer
 
 
 def tokenizer(folder: Path) -> CharacterTokenizer:
     """The tokenizer whose files lie in ``folder`` (a module folder, a run, or tokenizers/zh_char itself)."""
-    return load_tokenizer(folder)
+    return CharacterTokenizer.load(folder)

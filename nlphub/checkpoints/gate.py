@@ -79,6 +79,19 @@ def read_foreign(path: Path, *, skip: re.Pattern[str]) -> dict[str, Tensor]:
     return tensors
 
 
+def names_in(path: Path, *, buffers: re.Pattern[str] | None = None) -> set[str]:
+    """The names of all tensors of a safetensors file, by its header alone.
+
+    Args:
+        buffers: names of those that may be whole numbers.
+
+    Raises:
+        WeightsError: the header is damaged.
+    """
+    with path.open("rb") as stream:
+        return set(_read_header(stream, path, buffers=buffers)[0])
+
+
 def check_shapes(path: Path, found: Mapping[str, Shape], expected: Mapping[str, Shape]) -> None:
     """Compare names and shapes of tensors that were converted.
 
@@ -160,9 +173,9 @@ def _origin(found: Mapping[str, Shape]) -> list[str]:
     if _BAIDU_SHAPE in found.values():
         return [baidu_hint()]
     if any(map(_HUGGING_FACE.search, found)):
-        return ["These are names of Hugging Face's BERT or ERNIE: nlphub.checkpoints.huggingface.from_huggingface converts them."]
+        return ["These are names of Hugging Face's BERT or ERNIE: `nlphub convert FOLDER --to native --out OTHER` converts them."]
     if any(map(_PADDLE.search, found)):
-        return ["These are names of a PaddlePaddle checkpoint; this version of nlphub cannot convert those yet."]
+        return ["These are names of a PaddlePaddle checkpoint: `nlphub convert FILE.pdparams --to native --out OTHER` converts one."]
     return []
 
 
@@ -170,7 +183,7 @@ def baidu_hint() -> str:
     """The line for those who bring the weights of Baidu's module of the same name."""
     return (
         "These are the weights of Baidu's ernie-tiny (50,006 sub-words x 1,024). `ernie_tiny` is nlphub's own module; "
-        "Baidu's will be called `ernie_tiny_baidu`, which this version does not have yet."
+        "Baidu's becomes a module of its own: nlphub convert FILE.pdparams --numbers ernie_tiny_baidu --to native --out FOLDER"
     )
 
 

@@ -22,9 +22,9 @@ from torch import Tensor
 from nlphub import __version__
 from nlphub.checkpoints import huggingface_tokenizer, native
 from nlphub.checkpoints.gate import check_shapes, read_foreign
+from nlphub.checkpoints.huggingface_config import FAMILIES, KINDS, config_from_huggingface, config_to_huggingface
 from nlphub.errors import InputError, WeightsError
 from nlphub.files import publish, publish_folder, publish_json
-from nlphub.nn.config import EncoderConfig
 from nlphub.nn.encoder import Encoder
 from nlphub.nn.heads import Head
 from nlphub.text.characters import CharacterTokenizer
@@ -51,6 +51,7 @@ _HEADS = {
         "classifier.weight": "classifier.weight",
         "classifier.bias": "classifier.bias",
     },
+    "token-cls": {"classifier.weight": "classifier.weight", "classifier.bias": "classifier.bias"},
     "mlm": {
         "transform.weight": "cls.predictions.transform.dense.weight",
         "transform.bias": "cls.predictions.transform.dense.bias",
@@ -59,8 +60,6 @@ _HEADS = {
         "bias": "cls.predictions.bias",
     },
 }
-_FAMILY = {"bert": "Bert", "ernie": "Ernie"}
-_KIND = {None: "Model", "mlm": "ForMaskedLM", "seq-cls": "ForSequenceClassification"}
 _DERIVED = re.compile(r"(^|\.)(position_ids|token_type_ids)$|^cls\.predictions\.decoder\.(weight|bias)$")  # buffers and tied weights
 _PREFIX = re.compile(r"^(bert|ernie)\.")
 _MAX_VOCABULARY = 1 << 24  # bytes
@@ -97,36 +96,58 @@ def save_folder(
     """Write a folder that ``transformers`` opens: config.json, model.safetensors, vocab.txt and the tokenizer's files. All or nothing.
 
     Args:
-        head: of ``seq-cls`` or ``mlm``; without one the folder is a bare ``BertModel`` or ``ErnieModel``, which both classes open.
-        labels: names of a classifier, in the order of the logits.
+        head: of ``seq-cls``, ``text-matching``, ``token-cls`` or ``mlm``; without one the folder is a bare ``BertModel`` or ``ErnieModel``,
+            which both classes open.
+        labels: names of a classifier's outputs, in the order of the logits.
         model_type: ``bert`` (opens everywhere; a task type is folded into the token types) or ``ernie``.
 
     Raises:
         InputError: a head or model type that cannot be written, or ``folder`` holds something that this function did not write.
     """
     task = head.task if head is not None else None
-    if model_type not in _FAMILY or task not in _KIND:
+    if model_type not in FAMILIES or task not in KINDS:
         raise InputError(
             f"model_type={model_type!r} with the head {task!r} cannot be written as a Hugging Face folder; there are "
-            f"{' and '.join(_FAMILY)}, with the heads {', '.join(filter(None, _KIND))} or none"
+            f"{' and '.join(FAMILIES)}, with the heads {', '.join(filter(None, KINDS))} or none"
         )
-    if head is not None and head.form:
-        raise InputError(
-            f"a head of the kind {head.form['kind']!r} has no place in a Hugging Face folder; fine-tune with train.method=finetune"
-        )
+    if reason := why_not(head):
+        raise InputError(reason)
     path = Path(folder).absolute()
     _require_own(path)
+    with publish_folder(path) as temporary:
+        write_files(temporary, encoder=encoder, tokenizer=tokenizer, head=head, labels=labels, model_type=model_type)
+
+
+def why_not(head: Head | None) -> str | None:
+    """Why ``transformers`` has no network for a head; ``None`` where it has."""
+    if head is None:
+        return None
+    if head.form:
+        return f"a head of the kind {head.form['kind']!r} has no place in a Hugging Face folder; fine-tune with train.method=finetune"
+    return None if head.task in KINDS else f"transformers has no network for the head of task {head.task!r}"
+
+
+def write_files(
+    folder: Path,
+    *,
+    encoder: Encoder,
+    tokenizer: CharacterTokenizer,
+    head: Head | None = None,
+    labels: Sequence[str] = (),
+    model_type: str = "bert",
+) -> None:
+    """Write the files of :func:`save_folder` into a folder that the caller publishes."""
+    task = head.task if head is not None else None
     state = {
         name: tensor.cpu().contiguous() for name, tensor in to_huggingface(encoder, head, prefix=model_type).items() if name not in _TIED
     }
     if head is None:  # as save_pretrained of a bare model names them
         state = {_PREFIX.sub("", name): tensor for name, tensor in state.items()}
     facts = config_to_huggingface(encoder.config, labels=labels, task=task, model_type=model_type)
-    with publish_folder(path) as temporary:
-        publish_json(temporary / native.CONFIG, facts | {"nlphub": __version__, "tie_word_embeddings": True})
-        huggingface_tokenizer.save_tokenizer(temporary, tokenizer, max_length=min(tokenizer.max_length, encoder.config.positions))
-        with publish(temporary / native.WEIGHTS) as stream:
-            stream.write(save(state, {"format": "pt"}))
+    publish_json(folder / native.CONFIG, facts | {"nlphub": __version__, "tie_word_embeddings": True})
+    huggingface_tokenizer.save_tokenizer(folder, tokenizer, max_length=min(tokenizer.max_length, encoder.config.positions))
+    with publish(folder / native.WEIGHTS) as stream:
+        stream.write(save(state, {"format": "pt"}))
 
 
 def load_folder(folder: str | Path) -> Loaded:
@@ -157,75 +178,6 @@ def load_folder(folder: str | Path) -> Loaded:
     return Loaded(encoder, heads, _vocabulary(path, encoder.config.vocab), _labels(config))
 
 
-def config_from_huggingface(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> EncoderConfig:
-    """The numbers of an encoder from a ``config.json`` and the weights beside it.
-
-    Task types are taken to exist when the weights have them: configs of converted ERNIE checkpoints are wrong about it.
-
-    Raises:
-        WeightsError: the model is not a BERT or ERNIE encoder that this network can express.
-    """
-    if config.get("model_type") not in ("bert", "ernie"):
-        raise WeightsError(f"model_type {config.get('model_type')!r} is neither 'bert' nor 'ernie'")
-    task_types = next((len(tensor) for name, tensor in state.items() if name.endswith("task_type_embeddings.weight")), 0)
-    try:
-        return EncoderConfig(
-            vocab=config["vocab_size"],
-            layers=config["num_hidden_layers"],
-            width=config["hidden_size"],
-            heads=config["num_attention_heads"],
-            inner=config["intermediate_size"],
-            positions=config["max_position_embeddings"],
-            types=config["type_vocab_size"],
-            task_types=task_types,
-            task_id=config.get("task_id", 0) if task_types else 0,
-            activation=config["hidden_act"],
-            dropout=config["hidden_dropout_prob"],
-            attention_dropout=config["attention_probs_dropout_prob"],
-            eps=config["layer_norm_eps"],
-        )
-    except KeyError as missing:
-        raise WeightsError(f"the Hugging Face config has no {missing}") from missing
-    except InputError as wrong:
-        raise WeightsError(f"this Hugging Face model is no encoder of ours: {wrong}") from wrong
-
-
-def config_to_huggingface(
-    config: EncoderConfig, *, labels: Sequence[str] = (), task: str | None = "seq-cls", model_type: str = "bert"
-) -> dict[str, Any]:
-    """``config.json`` with our numbers, as Hugging Face's tools read it.
-
-    Args:
-        labels: names of a classifier, in the order of the logits.
-        task: of the head; ``None`` for the bare encoder.
-        model_type: ``bert``, or ``ernie`` with its task types, of which ``transformers`` takes number 0 unless it is told otherwise.
-    """
-    task_types = {"task_id": config.task_id, "task_type_vocab_size": max(1, config.task_types), "use_task_id": config.task_types > 0}
-    classes = {
-        "id2label": {str(number): label for number, label in enumerate(labels)},
-        "label2id": {label: number for number, label in enumerate(labels)},
-        "problem_type": "single_label_classification",
-    }
-    return {
-        **(task_types if model_type == "ernie" else {}),
-        **(classes if task == "seq-cls" else {}),
-        "architectures": [_FAMILY[model_type] + _KIND[task]],
-        "attention_probs_dropout_prob": config.attention_dropout,
-        "hidden_act": config.activation,
-        "hidden_dropout_prob": config.dropout,
-        "hidden_size": config.width,
-        "intermediate_size": config.inner,
-        "layer_norm_eps": config.eps,
-        "max_position_embeddings": config.positions,
-        "model_type": model_type,
-        "num_attention_heads": config.heads,
-        "num_hidden_layers": config.layers,
-        "pad_token_id": 0,
-        "type_vocab_size": config.types,
-        "vocab_size": config.vocab,
-    }
-
-
 def from_huggingface(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our names (``encoder.*``, ``heads.<task>.*``) for the state of a ``BertModel``, ``ErnieModel`` or one of their task models.
 
@@ -241,7 +193,8 @@ def from_huggingface(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
     for layer in range(layers):
         ours |= _block_in(left, layer)
-    for task, names in _HEADS.items():
+    other = "seq-cls" if _is_tagger(left) else "token-cls"  # their classifiers have the same name
+    for task, names in ((known, names) for known, names in _HEADS.items() if known != other):
         theirs_of = {name: theirs.replace("{prefix}.", "") for name, theirs in names.items()}
         ours |= {f"heads.{task}.{name}": left.pop(theirs) for name, theirs in theirs_of.items() if theirs in left}
     if left or not layers:
@@ -264,7 +217,7 @@ def to_huggingface(encoder: Encoder, head: Head | None = None, *, prefix: str = 
     for layer in range(encoder.config.layers):
         theirs |= _block_out(ours, layer, f"{prefix}.encoder.layer.{layer}")
     if head is not None:
-        names = _HEADS[head.task]
+        names = _HEADS["seq-cls" if head.task == "text-matching" else head.task]
         theirs |= {names[name].format(prefix=prefix): tensor.detach().clone() for name, tensor in head.state_dict().items()}
     if head is not None and head.task == "mlm":  # tied there too, but both names are expected in a file
         theirs["cls.predictions.decoder.weight"] = theirs[f"{prefix}.embeddings.word_embeddings.weight"]
@@ -326,6 +279,11 @@ def _block_out(ours: Mapping[str, Tensor], layer: int, start: str) -> dict[str, 
         }
         theirs |= {f"{start}.{name}.{kind}": ours[f"blocks.{layer}.{own}.{kind}"] for own, name in _BLOCK.items()}
     return theirs
+
+
+def _is_tagger(left: Mapping[str, Tensor]) -> bool:
+    """Whether a classifier is one of tokens: such a model has no pooler."""
+    return "classifier.weight" in left and "pooler.dense.weight" not in left
 
 
 def _take(left: dict[str, Tensor], name: str) -> Tensor:

@@ -24,13 +24,14 @@ from nlphub.files import publish, publish_json
 from nlphub.hub.cards import TASKS
 from nlphub.nn.config import EncoderConfig
 from nlphub.nn.encoder import Encoder
+from nlphub.nn.forms import form_problems, kind_of
 from nlphub.nn.heads import Head
-from nlphub.nn.prototype import form_problems
 from nlphub.text.tokenizers import Tokenizer
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 _WRITTEN = {WEIGHTS, CONFIG, REFERENCES, "README.md", "vocab.txt", "folds.tsv", "nlphub_tokenizer.json"}  # in a saved module's folder
+_WRITTEN |= {"sentencepiece.model", "words.txt"}  # ... of the sub-word tokenizer
 _WRITTEN |= {"training_state.json", "training_state.safetensors"}  # ... and in last/ of a run
 _FOREIGN = (".pdparams", ".pdopt", ".pdiparams", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _MAX_CONFIG = 1 << 20  # bytes
@@ -174,8 +175,8 @@ def load_weights(folder: Path, *, encoder: Encoder, head: Head | None = None, al
 def load_matching(folder: Path, config: Mapping[str, Any], *, encoder: Encoder, head: Head | None, labels: Sequence[str]) -> Head | None:
     """Fill the encoder, and the head where the folder holds it. Returns the head that was filled, or None.
 
-    It does when the module that was saved has the same task and labels, or when it ships the head of this task as pretrained: such heads
-    answer with the vocabulary.
+    It does when the module that was saved has the same task, labels and kind of head, or when it ships the head of this task as
+    pretrained: such heads answer with the vocabulary.
 
     Args:
         config: of the folder.
@@ -186,7 +187,8 @@ def load_matching(folder: Path, config: Mapping[str, Any], *, encoder: Encoder, 
     """
     task = head.task if head is not None else None
     shipped = config.get("heads", [])
-    same = (task == config.get("task") and list(labels) == config.get("labels", [])) or task in shipped
+    kind = head.form.get("kind") if head is not None else None
+    same = (task, list(labels), kind) == (config.get("task"), config.get("labels", []), kind_of(config)) or task in shipped
     held = head if same else None
     load_weights(folder, encoder=encoder, head=held, allow_other_heads=held is None or bool(shipped))
     return held
@@ -239,12 +241,12 @@ def refuse_foreign(place: Path) -> None:
             continue
         if path.suffix.startswith(".pd"):
             raise WeightsError(
-                f"{path} is a PaddlePaddle checkpoint, a pickle that can run code; nlphub reads safetensors only and cannot convert it "
-                f"yet. If this is ernie-tiny: {baidu_hint()}"
+                f"{path} is a PaddlePaddle checkpoint, a pickle that can run code: it is never loaded as it is. Convert it, which runs "
+                f"nothing: nlphub convert {path.name} --to native --out FOLDER. If this is ernie-tiny: {baidu_hint()}"
             )
         raise WeightsError(
-            f"{path} is not a safetensors file; formats that can run code are never read. Save it as safetensors where it was made "
-            "(safetensors.torch.save_file), then use nlphub.checkpoints.huggingface; `nlphub convert` does not exist yet."
+            f"{path} is not a safetensors file; formats that can run code are never read as they are. If this is a folder of "
+            f"transformers: nlphub convert {path.parent.name} --to native --out FOLDER, which runs nothing."
         )
 
 
@@ -278,5 +280,5 @@ def _problems(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _kind(config: Mapping[str, Any]) -> str:
     if "model_type" in config:
-        return f"a Hugging Face config (model_type {config['model_type']!r}); see nlphub.checkpoints.huggingface"
+        return f"a Hugging Face config (model_type {config['model_type']!r}): nlphub convert FOLDER --to native --out OTHER"
     return ", ".join(sorted(map(str, config))[:8]) or "an empty object"

@@ -21,7 +21,7 @@ from nlphub.hub.names import normal
 
 _SCHEMA = 1
 _MAX_BYTES = 4 << 20
-_PLANNED = {"ernie_tiny_baidu": "Baidu's checkpoint of the name ernie-tiny will be registered under this name; it is not there yet."}
+_PLANNED = {"ernie_tiny_baidu": "Baidu's checkpoint of the name ernie-tiny is no module to install; nlphub convert makes one of its files."}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlphub.errors import StoreError
-from nlphub.text import characters
+from nlphub.text import characters, subword, wordpiece
 from nlphub.text.characters import CharacterTokenizer
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.manifest import Manifest
 from nlphub.text.masking import Masked, Spans
+from nlphub.text.subword import SubwordTokenizer
+from nlphub.text.wordpiece import WordPieceTokenizer
 
-_KINDS = {characters.KIND: CharacterTokenizer}
+_KINDS: dict[str, type[CharacterTokenizer | WordPieceTokenizer | SubwordTokenizer]] = {
+    characters.KIND: CharacterTokenizer,
+    wordpiece.KIND: WordPieceTokenizer,
+    subword.KIND: SubwordTokenizer,
+}
 
 
 class Tokenizer(Protocol):
@@ -46,7 +52,7 @@ class Tokenizer(Protocol):
     def save(self, folder: Path) -> None: ...
 
 
-def load_tokenizer(folder: Path) -> CharacterTokenizer:
+def load_tokenizer(folder: Path) -> Tokenizer:
     """Read the tokenizer of a folder: ``tokenizers/<name>``, a run, or an exported artefact.
 
     Raises:

@@ -61,6 +61,30 @@ def find_word_starts(
     return starts
 
 
+def find_piece_starts(segments: Sequence[str], encoded: Encoded, *, width: int = 1, segmenter: Segmenter | None = None) -> Flags:
+    """Where words start in a batch whose tokens span any number of characters; arguments as those of :func:`find_word_starts`.
+
+    Words are found in the text as it is, with full width and capitals folded. A token that reaches over the edge of a word belongs to the
+    word in which it starts, and a word in which none starts has no token of its own.
+    """
+    body = encoded.offsets[:, 1] > encoded.offsets[:, 0]
+    ends = _ends(encoded, body, width)
+    if len(segments) != len(ends):
+        raise InputError(f"The batch has {len(ends)} texts, not {len(segments)}; pass the texts it was made from")
+    plain = _plain().codes
+    codes = [plain[code_points(text[:end])] for text, end in zip(segments, ends.tolist(), strict=True)]
+    if short := [number for number, (part, end) in enumerate(zip(codes, ends.tolist(), strict=True)) if len(part) < end]:
+        raise InputError(f"text {short[0]} is shorter than its tokens reach; pass the texts the batch was made from")
+    edges = np.cumsum([0, *(len(part) + 1 for part in codes)])
+    shown = np.concatenate([np.append(part, np.uint32(10)) for part in codes]) if codes else np.zeros(0, np.uint32)
+    word = np.cumsum(_boundaries(np.where(np.isin(shown, _SPACES), np.uint32(10), shown), segmenter or default_segmenter()))
+    segment = np.repeat(np.arange(len(encoded)), encoded.lengths) * width + encoded.types
+    starts = np.ones(len(body), dtype=np.bool_)
+    own = word[edges[segment[body]] + encoded.offsets[body, 0]]
+    starts[body] = np.diff(own, prepend=-1) != 0
+    return starts
+
+
 def split_words(texts: Sequence[str], table: Table, *, segmenter: Segmenter | None = None) -> list[list[str]]:
     """The words of texts, folded by a table; white space is none.
 
@@ -111,6 +135,14 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@functools.cache
+def _plain() -> Table:
+    """Capitals and full width folded."""
+    capitals = [(code, chr(code + 32)) for code in range(0x41, 0x5B)]
+    wide = [(0x3000, " "), *((code, chr(code - 0xFEE0).lower()) for code in range(0xFF01, 0xFF5F))]
+    return Table.parse("".join(f"{code:04X}\t{result}\n" for code, result in capitals + wide))
 
 
 def _split(text: str, table: Table, segmenter: Segmenter) -> list[str]:

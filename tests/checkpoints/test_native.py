@@ -147,7 +147,10 @@ def test_weights_of_baidus_ernie_tiny_are_told_apart(saved):
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("bert.encoder.layer.0.attention.self.query.weight", "from_huggingface"), ("ernie.encoder.layers.0.linear1.weight", "PaddlePaddle")],
+    [
+        ("bert.encoder.layer.0.attention.self.query.weight", "nlphub convert FOLDER"),
+        ("ernie.encoder.layers.0.linear1.weight", "PaddlePaddle"),
+    ],
 )
 def test_names_of_other_libraries_are_recognised(saved, name, hint):
     save_file({name: torch.zeros(2)}, saved / "model.safetensors")

@@ -41,7 +41,7 @@ def test_an_unknown_name_gets_the_nearest_one_and_the_next_command() -> None:
 
 
 def test_baidus_checkpoint_is_not_made_up() -> None:
-    with pytest.raises(UnknownNameError, match=r"Baidu's checkpoint .* is not there yet"):
+    with pytest.raises(UnknownNameError, match=r"Baidu's checkpoint .* no module to install; nlphub convert"):
         find_module("ernie-tiny-baidu")
     assert all("baidu" not in card.name for card in load_registry().cards)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlphub.errors import InputError, WeightsError
-from nlphub.text import characters
+from nlphub.text import assembly
 from nlphub.text.characters import CharacterTokenizer
 from nlphub.text.encoding import Encoded
 from nlphub.text.normalize import Table
@@ -91,7 +91,7 @@ def test_a_batch_of_many_chunks_equals_its_texts_one_by_one(zh_char: CharacterTo
     texts = [f"第{i}句，" * (i % 7) for i in range(200)]
     pairs = [f"Ａ {i}" * (i % 5) for i in range(200)]
     whole = zh_char.encode(texts), zh_char.encode(texts, pairs, max_length=16)
-    monkeypatch.setattr(characters, "CHUNK", 50)
+    monkeypatch.setattr(assembly, "CHUNK", 50)
     for one, other in zip(whole, (zh_char.encode(texts), zh_char.encode(texts, pairs, max_length=16)), strict=True):
         assert rows(one) == rows(other)
 

@@ -27,7 +27,6 @@ from nlphub.data.shards import SUFFIX, write_shard
 from nlphub.errors import InputError
 from nlphub.text.characters import CharacterTokenizer
 from nlphub.text.encoding import Ints
-from nlphub.text.tokenizers import load_tokenizer
 
 PART = 1 << 22  # characters, as read
 DROPPED, TO_TRAIN, TO_DEV = 0, 1, 2  # what became of a document
@@ -245,4 +244,4 @@ def _escape(name: str) -> str:
 
 @cache
 def _tokenizer(folder: Path) -> CharacterTokenizer:
-    return load_tokenizer(folder)
+    return CharacterTokenizer.load(folder)

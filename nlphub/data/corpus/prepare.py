@@ -24,7 +24,7 @@ from nlphub.data.corpus.sources import Source
 from nlphub.data.corpus.workers import Run, workers_running
 from nlphub.data.shards import SUFFIX
 from nlphub.errors import InputError
-from nlphub.text.tokenizers import load_tokenizer
+from nlphub.text.characters import CharacterTokenizer
 
 SCHEMA = 1  # of the card; also a new one whenever the same plan would give other shards
 
@@ -91,7 +91,7 @@ def _prepare(job: Job, sources: Sequence[Source], evaluation: list[Path], plan: 
     index = job.work / f"evaluation{SUFFIX}"
     if not index.exists():
         progress("evaluation data", 0, 1)
-        table = load_tokenizer(job.tokenizer).table
+        table = CharacterTokenizer.load(job.tokenizer).table
         Index.of((line for path in evaluation for line in evaluation_texts(path)), table).save(index)
     by_size = sorted(sources, key=lambda source: -source.path.stat().st_size)
     done, total = 0, sum(source.path.stat().st_size for source in sources)
@@ -148,7 +148,7 @@ def _card(job: Job, sources: Sequence[Source], parts: Sequence[tuple[Source, Pat
 
 def _plan(job: Job, sources: Sequence[Source], evaluation: list[Path], *, held_out: float, seed: int) -> Card:
     """All that decides the result, as JSON."""
-    tokenizer = load_tokenizer(job.tokenizer)
+    tokenizer = CharacterTokenizer.load(job.tokenizer)
     return {
         "schema": SCHEMA,
         "sources": [
