@@ -11,32 +11,40 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from nlphub import __version__
 from nlphub.calibration import NEUTRAL, Calibration, softmax
-from nlphub.checkpoints.huggingface import config_to_huggingface
+from nlphub.checkpoints import huggingface
+from nlphub.checkpoints.huggingface_config import config_to_huggingface
 from nlphub.checkpoints.native import weights_digest
 from nlphub.data.batching import pack, pad
 from nlphub.errors import ExportError, require
+from nlphub.export import apart
 from nlphub.export.card import card_text
 from nlphub.files import publish_folder, publish_json, publish_text
 from nlphub.nn.dense import DenseModel
 from nlphub.nn.encoder import Encoder, to_tensors
+from nlphub.nn.forms import variant_of
 from nlphub.nn.heads import Head
+from nlphub.nn.matching import BiEncoderHead
 from nlphub.runtime import artefact
 from nlphub.runtime.session import open_session
 from nlphub.tasks import outputs_of
+from nlphub.text.characters import CharacterTokenizer
 from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from nlphub.export.textgraph import TextParity
 
 TOLERANCE = 1e-4  # largest difference of probabilities, and of logits relative to the largest of them, that an export may have
 OPSET = 18
 
-_TASKS = ("seq-cls", "token-cls")
+_TASKS = ("seq-cls", "token-cls", "multi-label", "regression", "text-matching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +80,16 @@ class ExportReport:
     """What an export wrote.
 
     Attributes:
-        folder: the artefact.
-        parity: how far it is from the module.
+        folder: the artefact, the file of a single text graph, or the folder for ``transformers``.
+        parity: how far the graph of ids is from the module; ``None`` where none was written.
         files: path -> bytes.
+        text: how far the text graph is from the module (:class:`nlphub.export.textgraph.TextParity`), or why there is none.
     """
 
     folder: Path
-    parity: Parity
+    parity: Parity | None
     files: Mapping[str, int]
+    text: "TextParity | str"
 
 
 def export_artefact(
@@ -91,6 +101,8 @@ def export_artefact(
     labels: Sequence[str],
     card: Mapping[str, Any],
     calibration: Calibration = NEUTRAL,
+    pairs: bool | None = None,
+    top_k: int = 5,
 ) -> ExportReport:
     """Write an artefact (see :mod:`nlphub.runtime.artefact`) that ``nlphub.Predictor`` runs; it appears whole or not at all.
 
@@ -98,8 +110,10 @@ def export_artefact(
         folder: an older artefact there is replaced; any other folder with files in it is refused.
         labels: of the module.
         card: facts about the module: ``architecture``, ``licence``, ``metrics`` for the card; ``max_length`` in tokens, to which texts
-            are cut (default: all that the network has positions for).
+            are cut (default: all that the network has positions for); ``recipe``, the digest of the recipe that made it.
         calibration: how logits become answers.
+        pairs: whether the text graph takes two texts for each answer; default is what the task takes.
+        top_k: candidates of an answer of the text graph.
 
     Raises:
         ExportError: the graph and the module differ by more than :data:`TOLERANCE`, the task has no export yet, or ``folder`` holds
@@ -107,34 +121,71 @@ def export_artefact(
         MissingExtraError: onnx or onnxscript are not installed.
     """
     require_exportable(folder, task=head.task)
-    outputs = outputs_of(head.task, labels)
+    outputs = outputs_of(head.task, labels, variant_of(head))
     if len(outputs) != head.labels:
         raise ExportError(f"The head gives {head.labels} logits, and its {len(labels)} labels need {len(outputs)}")
+    from nlphub.export import textgraph  # it imports onnx, which require_exportable has found
+
     model = DenseModel(copy.deepcopy(encoder), copy.deepcopy(head)).to("cpu", torch.float32).eval()
+    length = card.get("max_length", min(tokenizer.max_length, encoder.config.positions))
+    answering = textgraph.Answering(tokenizer, labels, calibration, length)
+    settings = textgraph.TextSettings.of(head, pairs=pairs, top_k=top_k)
+    facts = {
+        "architecture": card.get("architecture"),
+        "calibration": calibration.as_dict(),
+        "decoding": head.decoding,
+        "labels": list(labels),
+        "max_length": length,
+        "nlphub": __version__,
+        "opset": OPSET,
+        "recipe": card.get("recipe"),
+        "task": head.task,
+        "tokenizer": {"digest": tokenizer.digest},
+        "variant": variant_of(head),
+        "weights": weights_digest(encoder, head),
+    }
     with publish_folder(folder.absolute()) as temporary:
-        write_graph(model, temporary / artefact.GRAPH)
-        parity = _require_parity(measure_parity(model, temporary / artefact.GRAPH, tokenizer))
+        parity = _require_parity(_write_graphs(model, temporary, tokenizer))
+        text: TextParity | str = textgraph.why_not(head, tokenizer) or textgraph.make_text_graph(
+            temporary / artefact.TEXT_GRAPH,
+            temporary / artefact.GRAPH,
+            model,
+            answering,
+            settings=settings,
+            facts=facts,
+            tolerance=TOLERANCE,
+        )
         tokenizer.save(temporary)
         calibration.write(temporary)
-        publish_json(temporary / artefact.CONFIG, config_to_huggingface(encoder.config, labels=outputs))
-        publish_text(temporary / artefact.CARD, card_text(card, task=head.task, labels=labels, parity=asdict(parity)))
+        _write_weights(temporary, model, tokenizer, outputs)
+        measured = asdict(parity) | {"text_graph": text if isinstance(text, str) else asdict(text)}
+        publish_text(temporary / artefact.CARD, card_text(card, task=head.task, labels=labels, parity=measured))
         files = artefact.describe(temporary)
-        facts = {
-            "architecture": card.get("architecture"),
-            "calibration": calibration.as_dict(),
-            "files": files,
-            "labels": list(labels),
-            "max_length": card.get("max_length", min(tokenizer.max_length, encoder.config.positions)),
-            "nlphub": __version__,
-            "opset": OPSET,
-            "parity": asdict(parity),
-            "schema": artefact.SCHEMA,
-            "task": head.task,
-            "tokenizer": {"digest": tokenizer.digest},
-            "weights": weights_digest(encoder, head),
-        }
-        publish_json(temporary / artefact.FACTS, facts)
-    return ExportReport(folder, parity, {path: int(entry["bytes"]) for path, entry in files.items()})
+        publish_json(temporary / artefact.FACTS, {**facts, "files": files, "parity": measured, "schema": artefact.SCHEMA})
+    return ExportReport(folder, parity, {path: int(entry["bytes"]) for path, entry in files.items()}, text)
+
+
+def _write_graphs(model: DenseModel, folder: Path, tokenizer: Tokenizer) -> Parity:
+    """The graph of ids; of a bi-encoder one from a text to its vector, and one that compares two vectors."""
+    if not isinstance(model.head, BiEncoderHead):
+        write_graph(model, folder / artefact.GRAPH)
+        return measure_parity(model, folder / artefact.GRAPH, tokenizer)
+    write_graph(apart.text_model(model), folder / artefact.GRAPH, output=artefact.VECTOR)
+    inputs, shapes = apart.compare_inputs(model.encoder.config.width)
+    _write(
+        apart.Compare(model.head).eval(), inputs, shapes, folder / artefact.COMPARE_GRAPH, names=artefact.VECTORS, output=artefact.OUTPUT
+    )
+    longest = min(model.encoder.config.positions, tokenizer.max_length)
+    texts = (apart.as_pairs(_random_texts(lengths, tokenizer)) for lengths in _shapes(longest))
+    return _parity([apart.both_sides(model, folder, pairs, tokenizer) for pairs in texts])
+
+
+def _write_weights(folder: Path, model: DenseModel, tokenizer: Tokenizer, outputs: Sequence[str]) -> None:
+    """config.json; beside it weights and tokenizer as ``transformers`` reads them, where it has such a network."""
+    if isinstance(tokenizer, CharacterTokenizer) and not huggingface.why_not(model.head):
+        huggingface.write_files(folder, encoder=model.encoder, tokenizer=tokenizer, head=model.head, labels=outputs)
+    else:
+        publish_json(folder / artefact.CONFIG, config_to_huggingface(model.encoder.config, labels=outputs, task=model.head.task))
 
 
 def require_exportable(folder: Path, *, task: str) -> None:
@@ -155,22 +206,26 @@ def require_exportable(folder: Path, *, task: str) -> None:
         )
 
 
-def write_graph(model: DenseModel, path: Path) -> None:
-    """Write ``model`` as one ONNX file with dynamic batch and sequence."""
-    import onnx
-
+def write_graph(model: DenseModel, path: Path, *, output: str = artefact.OUTPUT) -> None:
+    """Write ``model`` as one ONNX file with dynamic batch and sequence, and one output of this name."""
     # Three tensors: the exporter takes one object that is passed twice for one input.
     inputs = tuple(torch.ones(2, 8, dtype=torch.int64) for _ in artefact.INPUTS)
     named = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     same = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}  # as the first input; a second name for the same size is warned about
+    _write(model, inputs, [named, same, same], path, names=artefact.INPUTS, output=output)
+
+
+def _write(model: torch.nn.Module, inputs: tuple[Any, ...], shapes: list[Any], path: Path, *, names: Sequence[str], output: str) -> None:
+    import onnx
+
     with _quiet_exporter():
         program = torch.onnx.export(
             model,
             inputs,
             dynamo=True,
-            input_names=list(artefact.INPUTS),
-            output_names=[artefact.OUTPUT],
-            dynamic_shapes=[named, same, same],
+            input_names=list(names),
+            output_names=[output],
+            dynamic_shapes=shapes,
             opset_version=OPSET,
             verbose=False,
         )
@@ -194,6 +249,11 @@ def measure_parity(model: DenseModel, graph: Path, tokenizer: Tokenizer) -> Pari
             expected = model.head(model.encoder(packed, rows=model.head.rows), packed).numpy()
         (found,) = session.run([artefact.OUTPUT], dict(zip(artefact.INPUTS, padded, strict=True)))
         pairs.append((expected, found if model.head.rows == "cls" or model.head.per_text else found[padded[1] != 0]))
+    return _parity(pairs)
+
+
+def _parity(pairs: Sequence[tuple[Any, Any]]) -> Parity:
+    """Of logits of the module and of the graph, batch by batch."""
     expected, found = (np.concatenate(side) for side in zip(*pairs, strict=True))
     return Parity(
         logits=float(np.abs(expected - found).max()),

@@ -1,28 +1,40 @@
 """What an exported folder is: ``nlphub.json``, its checks, and the names of the files beside it.
 
-nlphub.json            this file: task, labels, calibration, digests of all other files, versions, measured parity
+nlphub.json            this file: task, labels, calibration, digests of all other files and of the recipe, versions, measured parity
 onnx/model.onnx        input_ids, attention_mask, token_type_ids, int64 [batch, sequence] -> logits
+onnx/model_text.onnx   texts -> label, score, accepted, labels, scores: for any language's onnxruntime (nlphub.export.textgraph);
+                       not there where a module has none
 references.safetensors what some calibrations compare with
 config.json            sizes and id2label under the names that Hugging Face's tools read
-nlphub_tokenizer.json  and the tokenizer's other files
+model.safetensors      the weights under their names, and tokenizer.json, tokenizer_config.json: the folder opens in `transformers`;
+                       not there for heads that it has no network for
+nlphub_tokenizer.json  and the tokenizer's other files, vocab.txt and folds.tsv
 README.md              the card
+
+What a Predictor reads is compared with its digest each time it is opened; of the rest only that it is there, in its size.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nlphub.calibration import Calibration, problems
 from nlphub.errors import InputError, StoreError
 from nlphub.files import sha256
+from nlphub.tasks.tokens import decoding_problems
 
 FACTS, GRAPH, CONFIG, CARD = "nlphub.json", "onnx/model.onnx", "config.json", "README.md"
+TEXT_GRAPH, WEIGHTS = "onnx/model_text.onnx", "model.safetensors"
 INPUTS, OUTPUT = ("input_ids", "attention_mask", "token_type_ids"), "logits"
-SCHEMA = 2
+TEXTS, PAIRS = "texts", "pairs"
+COMPARE_GRAPH, VECTOR, VECTORS = "onnx/compare.onnx", "vector", ("first", "second")  # of a bi-encoder
+ANSWERS = ("label", "score", "accepted", "labels", "scores")
+SCHEMA = 3
 
 _MAX_FACTS = 4 << 20  # bytes
+_FOR_OTHERS = (TEXT_GRAPH, WEIGHTS, "tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,8 @@ class Artefact:
     Attributes:
         folder: where it lies.
         task: the task of its head.
+        variant: of the head, where its task has several.
+        decoding: what decoding needs of the head besides its logits.
         labels: in the order of the logits.
         calibration: how logits become answers.
         max_length: tokens of a sequence, special ones included; longer texts are cut.
@@ -46,6 +60,8 @@ class Artefact:
     max_length: int
     tokenizer: str
     files: Mapping[str, str]
+    variant: str | None = None
+    decoding: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def graph(self) -> Path:
@@ -71,6 +87,8 @@ class Artefact:
             max_length=facts["max_length"],
             tokenizer=facts["tokenizer"]["digest"],
             files={path: entry["sha256"] for path, entry in facts["files"].items()},
+            variant=facts.get("variant"),
+            decoding=facts.get("decoding", {}),
         )
 
 
@@ -94,13 +112,13 @@ def foreign_files(folder: Path) -> list[str]:
     if not folder.is_dir():
         return [folder.name]
     try:
-        known = {FACTS, *_read(folder / FACTS)["files"]}
+        known = {FACTS, *_read(folder / FACTS, older=True)["files"]}
     except (StoreError, KeyError, TypeError):
         known = set()
     return sorted(path for found in folder.rglob("*") if found.is_file() and (path := found.relative_to(folder).as_posix()) not in known)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *, older: bool = False) -> dict[str, Any]:
     if not path.is_file():
         raise StoreError(f"{path.parent} is no exported folder: it has no {FACTS}. Make one with module.export(...) or `nlphub export`.")
     if path.stat().st_size > _MAX_FACTS:
@@ -114,6 +132,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path} is not the description of an exported folder: it has no 'schema'")
     if schema > SCHEMA:
         raise StoreError(f"{path} has schema {schema}; this nlphub reads {SCHEMA}. Update it: pip install -U nlphub")
+    if schema < SCHEMA and not older:
+        raise StoreError(
+            f"{path} has schema {schema}, from an older nlphub; this one reads {SCHEMA}. "
+            "Export it again from its run: `nlphub export RUN FOLDER`"
+        )
     return dict(facts)
 
 
@@ -129,22 +152,28 @@ def _problems(facts: Mapping[str, Any]) -> Iterator[str]:
         yield from problems(facts["calibration"])
     if type(facts.get("max_length")) is not int or facts["max_length"] < 3:
         yield f"max_length: expected a whole number of at least 3, found {facts.get('max_length')!r}"
+    yield from decoding_problems(facts.get("task"), facts.get("variant"), facts.get("decoding", {}), labels)
     if not isinstance(tokenizer, dict) or not isinstance(tokenizer.get("digest"), str):
         yield "tokenizer: expected its digest"
     if not isinstance(files, dict) or not all(isinstance(entry, dict) and isinstance(entry.get("sha256"), str) for entry in files.values()):
         yield "files: expected a table of paths with 'sha256'"
     elif GRAPH not in files:
         yield f"files: {GRAPH} is not among them"
+    elif facts.get("variant") == "bi-encoder" and COMPARE_GRAPH not in files:
+        yield f"files: {COMPARE_GRAPH} is not among them, which a bi-encoder needs"
     else:
         yield from (f"files: {path!r} leaves the folder" for path in files if not _is_inside(path))
 
 
-def _damage(folder: Path, files: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+def _damage(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for path, entry in sorted(files.items()):
         if path == CARD:
             continue  # for people, who may write into it
         if not (folder / path).is_file():
             yield f"{path} is missing"
+        elif path in _FOR_OTHERS:
+            if (size := (folder / path).stat().st_size) != entry.get("bytes"):
+                yield f"{path} has changed since it was exported: {size:,} bytes"
         elif (found := sha256(folder / path)) != entry["sha256"]:
             yield f"{path} has changed since it was exported: sha256 {found}, expected {entry['sha256']}"
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from nlphub.data.batching import pad, token_batches, token_rows
 from nlphub.errors import InputError, WeightsError
-from nlphub.runtime.artefact import INPUTS, OUTPUT, Artefact
+from nlphub.runtime.artefact import COMPARE_GRAPH, INPUTS, OUTPUT, VECTOR, Artefact
+from nlphub.runtime.comparing import Comparing
 from nlphub.runtime.session import open_session
 from nlphub.tasks import task_named
-from nlphub.text.encoding import Encoded
+from nlphub.tasks.base import Task
+from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.tokenizers import load_tokenizer
 
 _BATCH_TOKENS = 4096  # tokens of one batch with its padding: bounds memory, fills two cores
@@ -44,16 +46,20 @@ class Predictor:
                 f"The tokenizer in {folder} ({self.tokenizer.digest[:12]}...) is not the one that the weights were made with "
                 f"({self.artefact.tokenizer[:12]}...). Export the module again."
             )
-        self._task = task_named(self.artefact.task)
+        self._task = self._asked()
         self._threads = threads
         self._session = open_session(self.artefact.graph, threads=threads)
+        apart, compare = self.artefact.variant == "bi-encoder", self.artefact.folder / COMPARE_GRAPH
+        self._comparing = Comparing(compare, threads=threads) if apart else None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Of the module that was exported."""
         return self.artefact.labels
 
-    def __call__(self, texts: str | Sequence[str], *, top_k: int = 5, batch_tokens: int = _BATCH_TOKENS) -> list[Any]:
+    def __call__(
+        self, texts: str | Sequence[str], *, top_k: int = 5, batch_tokens: int = _BATCH_TOKENS, stride: int | None = None
+    ) -> list[Any]:
         """One answer for each text, in the caller's order, as ``Module.predict`` gives them.
 
         Args:
@@ -61,13 +67,15 @@ class Predictor:
                 list of one.
             top_k: how many candidates an answer holds, where it holds any.
             batch_tokens: the most tokens, padding included, that are computed at once.
+            stride: of token-cls: tokens between the windows in which long texts are read (default: half a window); 0 = one window only.
 
         Raises:
             InputError: something is not of the form that the task takes, or a number is not positive.
         """
-        inputs = self._task.read(texts, self.tokenizer, max_length=self.artefact.max_length)
+        task = self._task if stride is None else self._asked(stride)
+        inputs = task.read(texts, self.tokenizer, max_length=self.artefact.max_length)
         logits = self._logits(inputs.encoded, batch_tokens)
-        return self._task.decode(logits, inputs, self.labels, top_k=top_k, calibration=self.artefact.calibration)
+        return task.decode(logits, inputs, self.labels, top_k=top_k, calibration=self.artefact.calibration)
 
     def logits(self, texts: str | Sequence[str], *, batch_tokens: int = _BATCH_TOKENS) -> NDArray[np.float32]:
         """Float32, in the caller's order, before calibration: ``(n, labels)`` of seq-cls, ``(t, tags)`` of token-cls, ``t`` tokens of all
@@ -78,16 +86,31 @@ class Predictor:
         """
         return self._logits(self._task.read(texts, self.tokenizer, max_length=self.artefact.max_length).encoded, batch_tokens)
 
+    def _asked(self, stride: int | None = None) -> Task:
+        return task_named(self.artefact.task, self.artefact.variant, facts=self.artefact.decoding, stride=stride)
+
     def _logits(self, encoded: Encoded, batch_tokens: int) -> NDArray[np.float32]:
         if batch_tokens < 1:
             raise InputError(f"batch_tokens={batch_tokens!r} must be at least 1")
+        if self._comparing is not None and len(encoded):
+            return self._comparing.logits(encoded, lambda texts: self._vectors(texts, batch_tokens))
         whole = self._task.rows == "cls"
         out = np.zeros((len(encoded) if whole else len(encoded.ids), len(self._task.outputs(self.labels))), np.float32)
         for rows in token_batches(encoded.lengths, max_tokens=batch_tokens):
-            padded = pad(encoded, rows, pad_id=self.tokenizer.pad_id)
-            (found,) = self._session.run([OUTPUT], dict(zip(INPUTS, padded, strict=True)))
+            found, padded = self._run(encoded, rows, OUTPUT)
             out[rows if whole else token_rows(encoded, rows)] = found if whole else found[padded[1] != 0]
         return out
+
+    def _vectors(self, texts: Encoded, batch_tokens: int) -> NDArray[np.float32]:
+        batches = list(token_batches(texts.lengths, max_tokens=batch_tokens))
+        found = np.concatenate([self._run(texts, rows, VECTOR)[0] for rows in batches])
+        return np.asarray(found[np.argsort(np.concatenate(batches))])
+
+    def _run(self, encoded: Encoded, rows: Ints, output: str) -> tuple[Any, tuple[Ints, Ints, Ints]]:
+        """An output of the graph for some rows, and the padded batch that it was given."""
+        padded = pad(encoded, rows, pad_id=self.tokenizer.pad_id)
+        (found,) = self._session.run([output], dict(zip(INPUTS, padded, strict=True)))
+        return found, padded
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickling and copying: the folder, not the running session. The folder is checked again when it is opened again."""

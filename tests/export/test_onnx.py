@@ -67,7 +67,7 @@ def test_the_graph_is_one_checked_file_without_paths_of_this_machine(folder):
     content = path.read_bytes()
     assert b".py" not in content
     assert str(Path.home()).encode() not in content
-    assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["model.onnx", "model_text.onnx"]
 
 
 def test_the_last_layer_computes_only_the_first_row(folder):
@@ -105,6 +105,9 @@ def test_config_and_card_are_what_other_tools_read(parts, folder):
     assert config.model_type == "bert"
     assert config.id2label == dict(enumerate(parts["labels"]))
     assert (config.hidden_size, config.num_hidden_layers, config.vocab_size) == (24, 2, len(parts["tokenizer"]))
+    opened = transformers.AutoModelForSequenceClassification.from_pretrained(folder)  # the artefact holds the weights too
+    assert torch.equal(opened.classifier.weight, parts["head"].classifier.weight)
+    assert transformers.AutoTokenizer.from_pretrained(folder)("转人工")["input_ids"] == parts["tokenizer"].encode(["转人工"]).lists()[0]
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlanguage:")
     assert "退货" in card

@@ -115,7 +115,8 @@ def test_missing_files_are_all_named(copied):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 3}, "pip install -U nlphub"),
+        ({"schema": 4}, "pip install -U nlphub"),
+        ({"schema": 2}, r"from an older nlphub(.|\n)*Export it again"),
         ({"schema": "1"}, "no 'schema'"),
         ({"labels": []}, "labels: expected"),
         ({"labels": "ab"}, "labels: expected"),
