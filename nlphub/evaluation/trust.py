@@ -117,6 +117,12 @@ class Held:
     targets: Ints
     outside: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
+    def joined(self, other: "Held | None") -> "Held":
+        """With the examples of another one; the out-of-scope texts stay."""
+        if other is None:
+            return self
+        return Held(np.concatenate([self.logits, other.logits]), np.concatenate([self.targets, other.targets]), self.outside)
+
     @property
     def right(self) -> NDArray[np.bool_]:
         """``(b,)`` whether the most probable label is the target."""
@@ -128,6 +134,7 @@ def fit_calibration(
     labels: Sequence[str],
     *,
     trained: Floats | None = None,
+    left_out: Held | None = None,
     aim: Aim | None = None,
     confidence: str = "auto",
     per_label: bool = False,
@@ -138,6 +145,8 @@ def fit_calibration(
         held: examples that the weights were not trained on.
         labels: in the order of the logits.
         trained: ``(r, n)`` logits of training examples, for the confidence ``neighbours``, which is left out without them.
+        left_out: training examples, each answered as if it had never been seen: they count for temperature and thresholds as ``held``
+            does, but not for ``neighbours``, which compares with these very examples.
         aim: what thresholds are for; ``None`` accepts all answers.
         confidence: one of :data:`~nlphub.calibration.CONFIDENCES`; or ``auto``, the one with the highest ``auroc``, but the probability
             unless another is better by 0.01.
@@ -147,11 +156,13 @@ def fit_calibration(
         InputError: no examples, an unknown confidence, ``neighbours`` without ``trained``, or the aim ``rejection`` without out-of-scope
             texts.
     """
-    calibrations = {kind: _with(kind, fit_temperature(held.logits, held.targets), trained) for kind in _kinds(confidence, trained)}
+    told = {kind: held if kind == "neighbours" else held.joined(left_out) for kind in _kinds(confidence, trained)}
+    calibrations = {kind: _with(kind, fit_temperature(one.logits, one.targets), trained) for kind, one in told.items()}
     separations = {kind: separation(held, made) for kind, made in calibrations.items()}
     chosen = calibrations[_best(separations)]
     if aim is None:
         return Fitted(replace(chosen, threshold=ACCEPT_ALL[chosen.confidence]), separations)
+    held = told[chosen.confidence]
     values, answers = confidences(held.logits, chosen), held.logits.argmax(axis=1)
     outside = confidences(held.outside, chosen) if len(held.outside) else None
     places = {"all labels": np.ones(len(values), np.bool_)}

@@ -23,7 +23,7 @@ from nlphub.nn.encoder import Encoder
 from nlphub.nn.heads import Head
 from nlphub.nn.ngrams import LARGEST_ID, dense_grams, find, keys_of, packed_grams
 
-KIND, VERSION = "prototype", 1
+KIND, VERSION = "prototype", 2
 MOST_GRAMS, MOST_EXAMPLES = 1 << 16, PROTOTYPE_EXAMPLES
 _MOST_TOKENS = MOST_EXAMPLES << 13
 _TINY = 1e-6
@@ -70,12 +70,15 @@ class PrototypeHead(Head):
         labels: number of logits.
         dropout: unused: nothing here is learnt by steps.
         sizes: of its tensors.
-        balance: with which it was made; ``None`` where the examples themselves choose.
+        balance: with which it was made; ``None`` before.
+        learnt: whether the encoder has learnt the examples (method ``contrastive``): they say nothing of a balance then, nor of what unseen
+            texts get, and a label more is made with the same balance.
     """
 
     task = "seq-cls"
     rows = "all"
     per_text = True
+    by_steps = False
 
     grams: Tensor  # (m, 3) the ids of the n-grams as in ngrams.keys_of, ascending by key. Whole numbers below 2 ** 24: exact as float32
     rarity: Tensor  # (m,) inverse document frequencies
@@ -87,9 +90,11 @@ class PrototypeHead(Head):
     example_lengths: Tensor  # (n,)
     example_labels: Tensor  # (n,) numbers of labels
 
-    def __init__(self, width: int, labels: int, *, dropout: float = 0.0, sizes: Sizes = Sizes(), balance: Balance | None = None) -> None:
+    def __init__(
+        self, width: int, labels: int, *, dropout: float = 0.0, sizes: Sizes = Sizes(), balance: Balance | None = None, learnt: bool = False
+    ) -> None:
         super().__init__(width, labels, dropout=dropout)
-        self.sizes, self.balance = sizes, balance
+        self.sizes, self.balance, self.learnt = sizes, balance, learnt
         shapes: dict[str, tuple[int, ...]] = {
             "grams": (sizes.grams, 3),
             "rarity": (sizes.grams,),
@@ -107,7 +112,8 @@ class PrototypeHead(Head):
     @property
     def form(self) -> dict[str, Any]:
         """As it stands in config.json; :func:`prototype_head` builds a head of the same form from it."""
-        return {"kind": KIND, "version": VERSION, **asdict(self.sizes), "balance": asdict(self.balance) if self.balance else None}
+        made = {"balance": asdict(self.balance) if self.balance else None, "learnt": self.learnt}
+        return {"kind": KIND, "version": VERSION, **asdict(self.sizes), **made}
 
     def attach(self, encoder: Encoder) -> None:
         """Check that the ids of the vocabulary fit into n-grams."""
@@ -167,7 +173,8 @@ def prototype_head(form: Mapping[str, Any], *, width: int, labels: int) -> Proto
     if problems := [*form_problems(form)]:
         raise InputError("This head cannot be made:", problems)
     balance = Balance(**form["balance"]) if form["balance"] else None
-    return PrototypeHead(width, labels, sizes=Sizes(form["grams"], form["examples"], form["tokens"]), balance=balance)
+    sizes = Sizes(form["grams"], form["examples"], form["tokens"])
+    return PrototypeHead(width, labels, sizes=sizes, balance=balance, learnt=form["learnt"])
 
 
 def form_problems(form: Any) -> list[str]:
@@ -177,10 +184,12 @@ def form_problems(form: Any) -> list[str]:
         return [f"head: expected the kind {KIND!r}, found {brief(form)}"]
     if form.get("version") != VERSION:
         return [f"head: its version is {brief(form.get('version'))} and this nlphub reads {VERSION}; it was written by another nlphub"]
-    if form.keys() != {"kind", "version", "balance", *most}:
-        return [f"head: expected kind, version, balance, {', '.join(most)}, found {brief(sorted(map(str, form)))}"]
+    if form.keys() != {"kind", "version", "balance", "learnt", *most}:
+        return [f"head: expected kind, version, balance, learnt, {', '.join(most)}, found {brief(sorted(map(str, form)))}"]
     sizes = [name for name, largest in most.items() if type(form[name]) is not int or not (name == "grams") <= form[name] <= largest]
     problems = [f"head.{name}: expected a whole number up to {most[name]:,}, found {brief(form[name])}" for name in sizes]
+    if type(form["learnt"]) is not bool:
+        problems.append(f"head.learnt: expected true or false, found {brief(form['learnt'])}")
     if form["balance"] is not None and not _is_balance(form["balance"]):
         problems.append(f"head.balance: expected share from 0 to 1, ridge and scale above 0, found {brief(form['balance'])}")
     return problems

@@ -111,7 +111,7 @@ def fit_prototypes(encoder: Encoder, examples: Labelled, labels: int, *, balance
 
     Args:
         labels: how many there are; those without an example get no vector.
-        balance: instead of the one that the examples choose, e.g. because the encoder has learnt them already.
+        balance: instead of the one that the examples choose, because the encoder has learnt them already.
 
     Raises:
         DataError: there is no example, or more than 4,096.
@@ -128,7 +128,7 @@ def fit_vectors(vectors: NDArray[np.float32], examples: Labelled, labels: int, *
         )
     lexicon, center = _lexicon(examples.encoded), vectors.astype(np.float64).mean(axis=0)
     directions = _directions(vectors - center, examples.encoded.lengths)
-    pairs = _Pairs(_similarities(lexicon), directions @ directions.T, lexicon.unshared(), examples.targets, labels)
+    pairs = _pairs(lexicon, directions, examples.targets, labels)
     left = pairs.judge(balance) if balance else pairs.choose()
     found = left.balance
     weights, prior = pairs.solve(found)
@@ -145,9 +145,25 @@ def fit_vectors(vectors: NDArray[np.float32], examples: Labelled, labels: int, *
         "example_labels": examples.targets,
     }
     sizes = Sizes(grams=len(lexicon.keys), examples=len(examples.targets), tokens=len(examples.encoded.ids))
-    head = PrototypeHead(vectors.shape[1], labels, sizes=sizes, balance=balance)
+    head = PrototypeHead(vectors.shape[1], labels, sizes=sizes, balance=found, learnt=balance is not None)
     head.load_state_dict({name: torch.as_tensor(value).to(torch.float32) for name, value in values.items()})
     return Fitted(head, left)
+
+
+def left_out(encoder: Encoder, head: Head | None) -> tuple[NDArray[np.float32], Ints] | None:
+    """Logits ``(n, labels)`` that each example of a head would get had it been made, with the same balance, without that one; and the
+    examples' targets ``(n,)``.
+
+    They are what unseen texts get, but for the balance, three numbers that all examples chose together. ``None`` of other heads, and where
+    the encoder has learnt the examples.
+    """
+    if not isinstance(head, PrototypeHead) or head.balance is None or head.learnt:
+        return None
+    examples = examples_of(head)
+    vectors = sentence_vectors(encoder, examples.encoded, pooling="content")
+    directions = _directions(vectors - vectors.astype(np.float64).mean(axis=0), examples.encoded.lengths)
+    pairs = _pairs(_lexicon(examples.encoded), directions, examples.targets, head.labels)
+    return pairs.logits(head.balance).astype(np.float32), examples.targets
 
 
 def labelled(ids: list[Ints], targets: Any) -> Labelled:
@@ -191,7 +207,8 @@ def learn_label(
     held, added, place = examples_of(head), tokenize(texts), names.index(label)
     targets = np.concatenate([held.targets + (held.targets >= place), np.full(len(added), place)])
     ids = [one.ids[one.starts[row] : one.starts[row + 1]] for one in (held.encoded, added) for row in range(len(one))]
-    return names, fit_prototypes(encoder, labelled(ids, targets), len(names), balance=head.balance).head
+    kept = head.balance if head.learnt else None
+    return names, fit_prototypes(encoder, labelled(ids, targets), len(names), balance=kept).head
 
 
 def _wrong_label(labels: Sequence[str], label: str) -> Iterator[str]:
@@ -244,6 +261,10 @@ def _directions(moved: Exact, lengths: Ints) -> Exact:
     return np.asarray(np.where(lengths[:, None] > 2, rows, 0.0))
 
 
+def _pairs(lexicon: _Lexicon, directions: Exact, targets: Ints, labels: int) -> "_Pairs":
+    return _Pairs(_similarities(lexicon), directions @ directions.T, lexicon.unshared(), targets, labels)
+
+
 @dataclass(frozen=True, slots=True)
 class _Pairs:
     """All pairs of examples: how similar their n-grams and their means are, ``(n, n)`` each, and :meth:`_Lexicon.unshared`."""
@@ -271,6 +292,10 @@ class _Pairs:
     def judge(self, balance: Balance) -> Left:
         """What is to be said of one balance."""
         return Left(balance, *self._error(self._left_out(self._parts(balance.share), balance.ridge)))
+
+    def logits(self, balance: Balance) -> Exact:
+        """``(n, labels)`` of left-out examples."""
+        return balance.scale * self._left_out(self._parts(balance.share), balance.ridge)
 
     def solve(self, balance: Balance) -> tuple[Exact, Exact]:
         """The weights A ``(n, labels)``, and the means m of the labels."""

@@ -12,7 +12,9 @@ from nlphub.data.examples import Examples
 from nlphub.errors import InputError
 from nlphub.evaluation.rejection import AIMS, Aim
 from nlphub.evaluation.trust import Fitted, Held, Judgement, Separation, fit_calibration, judge_calibration
+from nlphub.labels import ONE_LABEL
 from nlphub.module import Module
+from nlphub.nn.prototypes import left_out
 from nlphub.tasks import trainable
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ class CalibrationReport:
         separations: what each confidence was worth on the dev set.
         missed: what the aim was not reached for on the dev set.
         dev: what the calibration is worth there, where it was chosen: flattering.
+        left_out: how many training examples helped to choose, each answered as if it had never been seen; prototypes can do that.
     """
 
     calibration: Calibration
@@ -35,6 +38,7 @@ class CalibrationReport:
     separations: Mapping[str, Separation]
     missed: tuple[str, ...]
     dev: Judgement
+    left_out: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -44,6 +48,7 @@ class CalibrationReport:
             "missed": list(self.missed),
             "confidences_on_dev": {kind: asdict(one) for kind, one in self.separations.items()},
             "dev": self.dev.as_dict(),
+            "left_out": self.left_out,
         }
 
 
@@ -57,7 +62,10 @@ def calibrate(
     train: Any = None,
     out_of_scope: Any = None,
 ) -> CalibrationReport:
-    """Give a fine-tuned seq-cls module a calibration chosen on labelled examples that it was not trained on.
+    """Give a fine-tuned module of seq-cls or text-matching a calibration chosen on labelled examples that it was not trained on.
+
+    Of ``train.method: prototype`` the examples that the module was made of help to choose temperature and thresholds: each one gets the
+    answer that it would get had the module never seen it.
 
     Args:
         dev: as ``Trainer.train`` takes it.
@@ -69,25 +77,28 @@ def calibrate(
         out_of_scope: texts that belong to no label: strings, or :class:`~nlphub.Examples`.
 
     Raises:
-        InputError: the module has no trained seq-cls head, or the wishes contradict one another.
+        InputError: the module has no trained head of these tasks, or the wishes contradict one another.
         DataError: ``dev`` is not fit to judge this module.
     """
     wanted, held = make_aim(aim), hold(module, dev, out_of_scope)
-    trained = module.logits(trainable("seq-cls").questions(Examples.of(train))) if train is not None else None
-    found = fit_calibration(held, module.labels, trained=trained, aim=wanted, confidence=confidence, per_label=per_label)
+    trained = module.logits(trainable(module.task).questions(Examples.of(train))) if train is not None else None
+    left = _left_out(module)
+    found = fit_calibration(held, module.labels, trained=trained, left_out=left, aim=wanted, confidence=confidence, per_label=per_label)
     _warn_missed(found, wanted)
     module.calibration = found.calibration
+    judged = judge_calibration(held, module.labels, found.calibration)
     return CalibrationReport(
-        found.calibration, wanted, found.separations, found.missed, judge_calibration(held, module.labels, found.calibration)
+        found.calibration, wanted, found.separations, found.missed, judged, len(left.targets) if left is not None else 0
     )
 
 
 def hold(module: Module, examples: Any, out_of_scope: Any = None) -> Held:
     """The module's logits of labelled examples, and of out-of-scope texts. Raises as :func:`calibrate`."""
-    if module.task != "seq-cls" or not module.trained:
+    if module.task not in ONE_LABEL or not module.trained:
         state = f"a trained {module.task}" if module.trained else "untrained"
-        raise InputError(f"Only a fine-tuned seq-cls module can be calibrated, and this one is {state}. Train it with hub.Trainer first.")
-    task, judged = trainable("seq-cls"), Examples.of(examples)
+        names = " or ".join(ONE_LABEL)
+        raise InputError(f"Only a fine-tuned {names} module can be calibrated, and this one is {state}. Train it with hub.Trainer first.")
+    task, judged = trainable(module.task), Examples.of(examples)
     task.check_judged(judged, module.labels)
     number = {label: index for index, label in enumerate(module.labels)}
     targets = np.array([number[str(label)] for label in judged.labels], np.int64)
@@ -96,6 +107,12 @@ def hold(module: Module, examples: Any, out_of_scope: Any = None) -> Held:
         return Held(logits, targets)
     outside = task.questions(out_of_scope) if isinstance(out_of_scope, Examples) else out_of_scope
     return Held(logits, targets, module.logits(outside))
+
+
+def _left_out(module: Module) -> Held | None:
+    """What a module with prototypes would say of its own examples, had it not seen them."""
+    found = left_out(module.encoder, module.head)
+    return Held(*found) if found is not None else None
 
 
 def make_aim(aim: Mapping[str, float] | None) -> Aim | None:

@@ -1,6 +1,8 @@
 """Choosing a calibration, and saying what it is worth."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,6 +33,20 @@ def test_an_aim_is_kept_on_unseen_examples() -> None:
     assert 0.2 < judged.coverage < 1
     assert judged.error.value < judged.error_before.value
     assert judged.loss < judged.loss_before
+
+
+def test_left_out_training_examples_count_as_held_ones_do() -> None:
+    few, many, both = held(0, 60), held(1, 600), held(0, 60).joined(held(1, 600))
+    found = fit_calibration(few, LABELS, left_out=many, aim=Aim("precision", 0.9))
+    assert found.calibration == fit_calibration(both, LABELS, aim=Aim("precision", 0.9)).calibration
+    assert found.calibration != fit_calibration(few, LABELS, aim=Aim("precision", 0.9)).calibration
+    assert found.separations["energy"].auroc == separation(few, replace(found.calibration, confidence="energy")).auroc
+
+
+def test_neighbours_do_not_ask_the_examples_that_they_compare_with() -> None:
+    few, many = held(0, 60), held(1, 600)
+    choose = partial(fit_calibration, few, LABELS, trained=many.logits, aim=Aim("precision", 0.9), confidence="neighbours")
+    assert choose(left_out=many).calibration.as_dict() == choose().calibration.as_dict()
 
 
 def test_without_an_aim_every_answer_is_accepted() -> None:

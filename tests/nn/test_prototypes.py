@@ -1,5 +1,7 @@
 """Prototypes: closed form against scikit-learn and slow twins, the same answers packed and padded, files of every state."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from nlphub.nn.encoder import Encoder, EncoderConfig, to_tensors
 from nlphub.nn.inference import head_logits, sentence_vectors
 from nlphub.nn.initialise import initialise
 from nlphub.nn.prototype import Balance, PrototypeHead, content_means, form_problems, prototype_head
-from nlphub.nn.prototypes import Labelled, examples_of, fit_prototypes, fit_vectors, labelled
+from nlphub.nn.prototypes import Labelled, examples_of, fit_prototypes, fit_vectors, labelled, left_out
 
 LABELS = 3
 
@@ -102,6 +104,28 @@ def test_left_out_answers_are_those_without_the_example(encoder, examples):
         np.testing.assert_allclose(found[row], asked @ weights + wanted.mean(0), atol=1e-9)
 
 
+def test_a_head_says_what_its_examples_would_get_had_it_not_seen_them(encoder, examples):
+    """Against heads of all examples but one: their n-grams' rarities and their center differ a little, by that one."""
+    head = fit_prototypes(encoder, examples, LABELS).head
+    logits, targets = left_out(encoder, head)
+    assert np.array_equal(targets, examples.targets)
+    ids = [examples.encoded.ids[a:b] for a, b in itertools.pairwise(examples.encoded.starts)]
+    alone = []
+    for row in range(len(ids)):
+        others = labelled(ids[:row] + ids[row + 1 :], np.delete(examples.targets, row))
+        made = fit_prototypes(encoder, others, LABELS, balance=head.balance).head
+        alone.append(logits_of(encoder, made, labelled([ids[row]], [0]))[0])
+    assert np.abs(logits - alone).mean() < 0.05 * np.abs(logits).mean()
+    assert (logits.argmax(1) == np.argmax(alone, 1)).mean() > 0.9
+    assert np.abs(logits_of(encoder, head, examples) - alone).mean() > 4 * np.abs(logits - alone).mean(), "it does know what it has seen"
+
+
+def test_examples_that_were_learnt_by_heart_are_not_asked(encoder, examples):
+    assert left_out(encoder, fit_prototypes(encoder, examples, LABELS, balance=Balance(0.5, 0.4, 2.0)).head) is None
+    assert left_out(encoder, PrototypeHead(8, 2)) is None
+    assert left_out(encoder, None) is None
+
+
 def test_what_no_other_example_has_is_unknown_when_one_is_left_out():
     examples = labelled([np.array([1, 7, 8, 2]), np.array([1, 7, 9, 2]), np.array([1, 5, 2])], [0, 1, 0])
     lexicon = prototypes._lexicon(examples.encoded)
@@ -175,7 +199,7 @@ def test_a_head_of_the_same_form_takes_the_weights(encoder, examples):
     ("change", "message"),
     [
         ({"kind": "neighbours"}, "kind"),
-        ({"version": 2}, "version"),
+        ({"version": 1}, "version"),
         ({"grams": 0}, "grams"),
         ({"grams": 10**9}, "grams"),
         ({"examples": -1}, "examples"),
@@ -184,6 +208,7 @@ def test_a_head_of_the_same_form_takes_the_weights(encoder, examples):
         ({"balance": {"share": 2, "ridge": 1, "scale": 1}}, "balance"),
         ({"balance": {"share": 0.5, "ridge": 0, "scale": 1}}, "balance"),
         ({"balance": 3}, "balance"),
+        ({"learnt": 1}, "learnt"),
     ],
     ids=str,
 )

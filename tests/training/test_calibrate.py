@@ -32,6 +32,17 @@ def test_a_calibrated_module_rejects_as_it_was_asked_to(trained: hub.Module, exa
     assert json.loads(json.dumps(report.as_dict()))["aim"] == {"coverage": 0.5}
 
 
+def test_prototypes_are_calibrated_on_their_own_examples_too(examples: hub.Examples, small_folder: Path) -> None:
+    rows = [examples[row] for row in range(len(examples))]
+    train, dev = hub.Examples(rows[::2]), hub.Examples(rows[1::2])
+    module = hub.Module(directory=small_folder, task="seq-cls", labels=train.label_names)
+    hub.Trainer(module, settings=hub.TrainSettings(method="prototype"), progress=False).train(train)
+    report = hub.calibrate(module, dev, aim={"coverage": 0.5}, confidence="probability")
+    assert report.left_out == report.as_dict()["left_out"] == len(train)
+    seen = np.mean([answer.accepted for answer in module.predict(train.texts)])
+    assert seen > 0.5 + 1 / len(train), "answers to what it has seen are surer than those that the threshold was chosen on"
+
+
 @pytest.mark.parametrize("confidence", ["probability", "energy", "neighbours"])
 def test_module_saved_module_and_artefact_accept_alike(
     trained: hub.Module, examples: hub.Examples, tmp_path: Path, confidence: str
