@@ -67,10 +67,10 @@ def checked(keys: list[Key], store: Store, options: argparse.Namespace) -> str:
 
 
 def print_missing(keys: list[Key], store: Store, options: argparse.Namespace, *, trained: bool) -> None:
-    """One line for each cell that is not there."""
-    missing = [key for key in keys if store.get(key) is None]
-    for key in missing:
-        print(f"{key.set} {key.column} seed {key.seed}, {key.cap or 'all'} tokens")
+    """One line for each cell that is not there, or lacks a score."""
+    missing = store.missing(keys)
+    for key, lacking in missing.items():
+        print(f"{key.set} {key.column} seed {key.seed}, {key.cap or 'all'} tokens" + (f", lacks {', '.join(lacking)}" if lacking else ""))
     print(f"{len(missing)} of {len(keys)} cells are missing")
     if "pretrained" in options.columns and not trained:
         print("pretrained: no trained weights yet, so none of its cells can be made")

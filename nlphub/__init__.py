@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nlphub.checkpoints.convert import convert
     from nlphub.data.examples import Example, Examples, Splits
     from nlphub.data.read import load_data
     from nlphub.data.spans import Span
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
     from nlphub.recipe import Recipe, TrainSettings, load_recipe
     from nlphub.runtime.predictor import Predictor
     from nlphub.tasks.fill_mask import FilledMask, FilledText
+    from nlphub.tasks.labelsets import LabelsPrediction
     from nlphub.tasks.predictions import Prediction
     from nlphub.tasks.tokens import FoundSpan, SpanPrediction
+    from nlphub.tasks.values import ValuePrediction
     from nlphub.training.calibrate import calibrate
     from nlphub.training.folds import cross_validate
     from nlphub.training.optim import parameter_groups
     from nlphub.training.rates import find_learning_rate
     from nlphub.training.repeats import repeat
     from nlphub.training.run import finetune
+    from nlphub.training.thresholds import set_thresholds
     from nlphub.training.trainer import Report, Trainer
     from nlphub.training.tuning import tune
 
@@ -36,6 +40,7 @@ _HOMES = {
     "FilledMask": "tasks.fill_mask",
     "FilledText": "tasks.fill_mask",
     "FoundSpan": "tasks.tokens",
+    "LabelsPrediction": "tasks.labelsets",
     "Module": "module",
     "NlphubError": "errors",
     "Prediction": "tasks.predictions",
@@ -47,7 +52,9 @@ _HOMES = {
     "Splits": "data.examples",
     "TrainSettings": "recipe",
     "Trainer": "training.trainer",
+    "ValuePrediction": "tasks.values",
     "calibrate": "training.calibrate",
+    "convert": "checkpoints.convert",
     "cross_validate": "training.folds",
     "finetune": "training.run",
     "find_learning_rate": "training.rates",
@@ -58,6 +65,7 @@ _HOMES = {
     "parameter_groups": "training.optim",
     "pretrain": "training.pretraining.run",
     "repeat": "training.repeats",
+    "set_thresholds": "training.thresholds",
     "tune": "training.tuning",
 }
 
@@ -67,6 +75,7 @@ __all__ = [
     "FilledMask",
     "FilledText",
     "FoundSpan",
+    "LabelsPrediction",
     "Module",
     "NlphubError",
     "Prediction",
@@ -78,8 +87,10 @@ __all__ = [
     "Splits",
     "TrainSettings",
     "Trainer",
+    "ValuePrediction",
     "__version__",
     "calibrate",
+    "convert",
     "cross_validate",
     "find_learning_rate",
     "find_module",
@@ -90,6 +101,7 @@ __all__ = [
     "parameter_groups",
     "pretrain",
     "repeat",
+    "set_thresholds",
     "tune",
 ]
 
@@ -98,7 +110,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'nlphub' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if home.partition(".")[0] in ("module", "training"):
+    if home.partition(".")[0] in ("checkpoints", "module", "training"):
         from nlphub.errors import require
 
         require("torch", extra="train", purpose=f"nlphub.{name}")

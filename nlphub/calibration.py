@@ -24,7 +24,7 @@ CONFIDENCES = ("probability", "energy", "neighbours")
 ACCEPT_ALL = {"probability": 0.0, "energy": -1e9, "neighbours": -2.0}  # thresholds below every confidence
 REFERENCES = "references.safetensors"  # the file beside the weights that holds Calibration.references
 
-_NEIGHBOUR = 5  # whose similarity counts
+NEIGHBOUR = 5  # whose similarity counts
 _MOST_REFERENCES = 4096
 _LARGEST_FILE = 256 << 20  # bytes: 4,096 references of 30,000 labels
 
@@ -125,7 +125,7 @@ def confidences(logits: Floats, calibration: Calibration) -> NDArray[np.float64]
     if calibration.references.shape[1] != exact.shape[1]:
         raise InputError(f"the references of this calibration have {calibration.references.shape[1]} labels, the logits {exact.shape[1]}")
     similar = _directions(exact) @ calibration.references.T.astype(np.float64)
-    place = similar.shape[1] - min(_NEIGHBOUR, similar.shape[1])
+    place = similar.shape[1] - min(NEIGHBOUR, similar.shape[1])
     return np.asarray(np.partition(similar, place, axis=1)[:, place])
 
 

@@ -6,9 +6,34 @@ from collections.abc import Mapping, Sequence
 
 from nlphub.errors import InputError
 
-SCORES = {"seq-cls": ("macro_f1", "accuracy"), "token-cls": ("span_f1",)}  # what "better" can mean on dev, the default first
+SCORES = {  # what "better" can mean on dev, the default first
+    "seq-cls": ("macro_f1", "accuracy"),
+    "text-matching": ("macro_f1", "accuracy", "auc"),
+    "token-cls": ("span_f1",),
+    "multi-label": ("micro_f1", "macro_f1", "subset_accuracy"),
+    "regression": ("spearman", "pearson"),
+}
+ONE_LABEL = ("seq-cls", "text-matching")  # tasks with one label for each text or pair
+CLASSLESS = {  # tasks whose targets are no classes, and what they are
+    "multi-label": "in multi-label a text has any number of its labels",
+    "regression": "in regression a text has a number",
+}
+WHOLE_TEXTS = ("crf", "pointer")  # variants of token-cls whose losses are of whole texts
+VALUE = ("value",)  # what a module of regression calls its one output
+FIXED_LABELS = {"regression": VALUE}  # tasks that need no labels
 PROTOTYPE_EXAMPLES = 4096  # the most that train.method=prototype learns from: its closed form is of their size squared
-_OLD_TASKS = {"sequence_classification": "seq-cls"}  # PaddleHub's deprecated names
+_OLD_TASKS = {  # PaddleHub's deprecated names, and those that say the same in its manner
+    "sequence_classification": "seq-cls",
+    "seq_cls": "seq-cls",
+    "text_classification": "seq-cls",
+    "token_classification": "token-cls",
+    "token_cls": "token-cls",
+    "sequence_labeling": "token-cls",
+    "text_matching": "text-matching",
+    "multi_label": "multi-label",
+    "multilabel_classification": "multi-label",
+    "fill_mask": "mlm",
+}
 
 
 def label_names(labels: Sequence[str] | None, *, num_classes: int | None, label_map: Mapping[int, str] | None) -> Sequence[str] | None:

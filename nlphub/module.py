@@ -15,20 +15,22 @@ from torch import Tensor, nn
 
 from nlphub.calibration import NEUTRAL, Calibration
 from nlphub.checkpoints import native
-from nlphub.checkpoints.folders import module_folder
+from nlphub.checkpoints.folders import length_of, module_folder
+from nlphub.data.apart import encode_apart
 from nlphub.data.batching import Packed
 from nlphub.errors import InputError, UnknownNameError, WeightsError
 from nlphub.files import publish_folder
 from nlphub.hub import store, zoo
 from nlphub.hub.registry import find_module
 from nlphub.kernels import Noise, explain
-from nlphub.labels import label_names, task_name
+from nlphub.labels import FIXED_LABELS, label_names, task_name
+from nlphub.nn.forms import check_kind, head_class, reformed, variant_of
 from nlphub.nn.heads import Head
 from nlphub.nn.inference import head_logits, sentence_vectors
 from nlphub.nn.initialise import initialise
-from nlphub.nn.prototype import prototype_head
 from nlphub.nn.prototypes import learn_label
 from nlphub.tasks import outputs_of, task_named
+from nlphub.tasks.base import Inputs, Task
 from nlphub.tasks.predictions import as_texts
 from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
@@ -52,6 +54,7 @@ class Module(nn.Module):
         labels: the label names: in the order of the logits for seq-cls, the types of spans for token-cls.
         num_classes: instead of ``labels``, which are then called "0", "1", ...
         label_map: PaddleHub's form of ``labels``: number -> name.
+        variant: of the task's head, where it has several: ``"cross-encoder"`` (the usual one) or ``"bi-encoder"`` of text-matching.
         load_checkpoint: a folder whose weights replace the pretrained ones (PaddleHub's word for it).
         max_length: tokens of a sequence, [CLS] and [SEP] included; longer texts are cut. Default: what the folder says, or else all that
             the network has positions for. It is saved and exported with the module.
@@ -75,6 +78,7 @@ class Module(nn.Module):
         labels: Sequence[str] | None = None,
         num_classes: int | None = None,
         label_map: Mapping[int, str] | None = None,
+        variant: str | None = None,
         load_checkpoint: str | Path | None = None,
         max_length: int | None = None,
         seed: int = 0,
@@ -93,7 +97,7 @@ class Module(nn.Module):
         self.encoder = parts.transformer(**self.config["encoder"])
         self.tokenizer: Tokenizer = parts.tokenizer(folder)
         native.check_tokenizer(self.config, self.tokenizer)
-        self.max_length = self._length(max_length)
+        self.max_length = length_of(self.config, max_length, longest=min(self.tokenizer.max_length, self.encoder.config.positions))
         self.heads: dict[str, type[Head]] = parts.heads
         self.head: Head | None = None
         self.labels: tuple[str, ...] = ()
@@ -101,6 +105,7 @@ class Module(nn.Module):
         self.numbered = label_map is not None
         self.trained = False
         self.seed = seed
+        self.variant = variant
         self._make_head(task_name(task), label_names(labels, num_classes=num_classes, label_map=label_map))
         self._fill(folder)
         if load_checkpoint is not None:
@@ -136,12 +141,12 @@ class Module(nn.Module):
 
         Raises:
             UnknownNameError: this module has no head for ``task``.
-            InputError: labels that are empty or repeat.
+            InputError: labels that are empty or repeat, or a variant that the task does not have.
         """
         if task not in self.heads:
             raise UnknownNameError(f"{self.config['architecture']} has no head for task {task!r}; it has {', '.join(sorted(self.heads))}")
-        outputs = outputs_of(task, labels)
-        head = self.heads[task](self.encoder.config.width, len(outputs), dropout=self.encoder.config.dropout)
+        made, outputs = head_class(self.heads, task, self.variant), outputs_of(task, labels, self.variant)
+        head = made(self.encoder.config.width, len(outputs), dropout=self.encoder.config.dropout)
         initialise(head, seed=self.seed)
         self.take_head(head, labels)
 
@@ -173,7 +178,9 @@ class Module(nn.Module):
             self.head.probability = probability
 
     def tokenize(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
-        """Ids, types and offsets of a batch, cut to the module's maximum length."""
+        """Ids, types and offsets of a batch, cut to the module's maximum length; pairs as the head reads them."""
+        if self.head is not None and self.head.apart:
+            return encode_apart(self.tokenizer, texts, pairs, max_length=self.max_length)
         return self.tokenizer.encode(texts, pairs, max_length=self.max_length)
 
     def forward(self, packed: Packed[Tensor], *, noise: Noise | None = None) -> Tensor:
@@ -183,23 +190,21 @@ class Module(nn.Module):
         logits: Tensor = head(hidden, packed, noise=noise)
         return logits
 
-    def predict(self, texts: str | Sequence[str] | Sequence[Sequence[str]], *, top_k: int = 5) -> list[Any]:
+    def predict(self, texts: str | Sequence[str] | Sequence[Sequence[str]], *, top_k: int = 5, stride: int | None = None) -> list[Any]:
         """One answer for each text, in the caller's order: a :class:`~nlphub.Prediction` of seq-cls, a
         :class:`~nlphub.SpanPrediction` of token-cls, a :class:`~nlphub.FilledText` of mlm (whose texts say ``[MASK]``).
 
         Args:
-            texts: strings, ``(text, text)`` pairs for a module of pairs, or PaddleHub's lists of one string; a single string counts as a
-                list of one.
+            texts: strings, or ``(text, text)`` pairs for a module of pairs, or PaddleHub's lists of one string; or a single string.
             top_k: how many candidates an answer holds, where it holds any.
+            stride: of token-cls: tokens between the windows in which long texts are read (default: half a window); 0 = one window only.
 
         Raises:
             InputError: there is no head, its task has no answers, or something is not of the form that the task takes.
         """
-        task = task_named(self.task_head.task)
-        inputs = task.read(texts, self.tokenizer, max_length=self.max_length)
+        task, inputs, logits = self._ask(texts, stride)
         if not self.trained:
             log.warning("the head of this module is untrained: its predictions mean nothing yet")
-        logits = head_logits(self.encoder, self.task_head, inputs.encoded, task.wanted(inputs))
         return task.decode(logits, inputs, self.labels, top_k=top_k, calibration=self.calibration)
 
     def logits(self, texts: str | Sequence[str] | Sequence[Sequence[str]]) -> NDArray[np.float32]:
@@ -208,9 +213,7 @@ class Module(nn.Module):
         Raises:
             InputError: as :meth:`predict`.
         """
-        task = task_named(self.task_head.task)
-        inputs = task.read(texts, self.tokenizer, max_length=self.max_length)
-        return head_logits(self.encoder, self.task_head, inputs.encoded, task.wanted(inputs))
+        return self._ask(texts)[2]
 
     def encode(self, texts: str | Sequence[str], *, pooling: str = "mean") -> NDArray[np.float32]:
         """Sentence vectors ``(b, d)`` float32, in the caller's order.
@@ -220,7 +223,7 @@ class Module(nn.Module):
         """
         if pooling not in ("mean", "cls", "first-last"):
             raise InputError(f"pooling={pooling!r} is none of 'mean', 'cls', 'first-last'")
-        return sentence_vectors(self.encoder, self.tokenize(as_texts(texts)), pooling=pooling)
+        return sentence_vectors(self.encoder, self.tokenizer.encode(as_texts(texts), max_length=self.max_length), pooling=pooling)
 
     def get_tokenizer(self) -> Any:
         """PaddleHub's name for ``module.tokenizer``."""
@@ -253,23 +256,22 @@ class Module(nn.Module):
         native.load_weights(folder, encoder=self.encoder, head=self.head)
         self.trained = self.head is not None
 
-    def export(self, folder: str | Path) -> "ExportReport":
-        """Write an artefact: ONNX, tokenizer and labels, with the parity measured against this module written down.
+    def export(self, folder: str | Path, *, form: str = "onnx", **options: Any) -> "ExportReport":
+        """Write an artefact: ONNX, tokenizer and labels, with the parity measured against this module written down. Other forms, and
+        options, are those of :func:`nlphub.export.formats.export_as`.
 
         Raises:
             ExportError: the exported graph does not agree with the module; nothing is left behind.
         """
-        from nlphub.export.onnx import export_artefact  # what it imports is needed here only
+        from nlphub.export.formats import export_as  # what it imports is needed here only
 
-        return export_artefact(
-            Path(folder),
-            encoder=self.encoder,
-            head=self.task_head,
-            tokenizer=self.tokenizer,
-            labels=self.labels,
-            card=self._facts(),
-            calibration=self.calibration,
-        )
+        parts = {"encoder": self.encoder, "head": self.task_head, "tokenizer": self.tokenizer, "labels": self.labels}
+        return export_as(form, Path(folder), card=self._facts(), calibration=self.calibration, **parts, **options)
+
+    def _ask(self, texts: Any, stride: int | None = None) -> tuple[Task, Inputs, NDArray[np.float32]]:
+        task = task_named(self.task_head.task, variant_of(self.task_head), facts=self.task_head.decoding, stride=stride)
+        inputs = task.read(texts, self.tokenizer, max_length=self.max_length)
+        return task, inputs, head_logits(self.encoder, self.task_head, inputs.encoded, task.wanted(inputs))
 
     def extra_repr(self) -> str:
         """The first lines of ``print(module)``."""
@@ -280,14 +282,6 @@ class Module(nn.Module):
         facts = {"task": self.task, "labels": list(self.labels), "max_length": self.max_length}
         return {**self.config, **facts, "calibration": self.calibration.as_dict()}
 
-    def _length(self, wanted: int | None) -> int:
-        """The longest sequence: as the caller wants, as the folder says, or as the network can."""
-        longest: int = min(self.tokenizer.max_length, self.encoder.config.positions)
-        length = self.config.get("max_length", longest) if wanted is None else wanted
-        if type(length) is not int or not 3 <= length <= longest:
-            raise InputError(f"max_length={length!r} must be a whole number from 3 to {longest}, the positions of this network")
-        return length
-
     def _make_head(self, task: str | None, labels: Sequence[str] | None) -> None:
         """The head that the caller asks for, or else the one that the folder holds."""
         saved = self.config.get("task")
@@ -295,7 +289,7 @@ class Module(nn.Module):
             raise InputError("labels, num_classes and label_map need a task, e.g. task='seq-cls'")
         wanted = task or saved
         if wanted:
-            default = self.config.get("labels") if task in (None, saved) else None
+            default = self.config.get("labels") if task in (None, saved) else FIXED_LABELS.get(wanted)
             names = labels if labels is not None else default
             if names is None and wanted in self.heads and self.heads[wanted].answers_words:
                 names = self.tokenizer.vocabulary  # masked language modelling
@@ -305,10 +299,9 @@ class Module(nn.Module):
             self._take_form(self.config)
 
     def _take_form(self, config: Mapping[str, Any]) -> None:
-        """Let the head have the form of the one that a folder holds for the same task and labels, where that is no usual one."""
-        form = config.get("head", {})
-        if form and (config.get("task"), config.get("labels")) == (self.task, list(self.labels)) and form != self.task_head.form:
-            self.take_head(prototype_head(form, width=self.encoder.config.width, labels=len(self.labels)), self.labels)
+        """Let the head have the form of the one that a folder holds for the same task and labels, unless the caller chose a variant."""
+        if self.variant is None and (head := reformed(self.task_head, config, self.labels)) is not None:
+            self.take_head(head, self.labels)
 
     def _load_checkpoint(self, path: Path) -> None:
         """A saved module's weights; its tokenizer and its labels have to be this module's, which takes them over when it has none."""
@@ -326,6 +319,7 @@ class Module(nn.Module):
                 f"{self.task} with {', '.join(self.labels)}. Leave out task and labels to take over those of the checkpoint."
             )
         self._take_form(config)
+        check_kind(folder, config, self.head)
         self._adopt(folder, config, native.load_matching(folder, config, encoder=self.encoder, head=self.head, labels=self.labels))
 
     def _adopt(self, folder: Path, config: Mapping[str, Any], head: Head | None) -> None:

@@ -27,6 +27,24 @@ def test_a_pretraining_killed_and_resumed_ends_with_the_same_bits() -> None:
     assert "bitwise equal" in benchmark("kill_and_resume.py", "--pretrain", "--kills", "2", "--short")
 
 
+def test_an_export_that_is_killed_leaves_one_whole_artefact() -> None:
+    assert "always one whole artefact" in benchmark("kill_export.py", "--kills", "3")
+
+
+def test_module_predictor_and_text_graph_answer_alike_on_strings_of_all_kinds(small_folder: Path, tmp_path: Path) -> None:
+    module = hub.Module(directory=small_folder, task="seq-cls", labels=["a", "b", "c"], max_length=32)
+    module.trained = True
+    module.save(tmp_path / "run")
+    module.export(tmp_path / "dist")
+    rows = json.loads(benchmark("text_graph.py", str(tmp_path / "run"), str(tmp_path / "dist"), "--texts", "600", "--json"))["rows"]
+    assert [(row["route"], row["texts"], row["differ"]) for row in rows] == [
+        ("Predictor", 600, 0),
+        ("text graph", 600, 0),
+        ("variants", 4, 0),
+    ]
+    assert max(row["probabilities"] for row in rows) < 1e-5
+
+
 def test_the_start_is_measured_against_bare_python() -> None:
     rows = json.loads(benchmark("start.py", "--repeats", "1", "--json"))
     assert [row["name"] for row in rows][:2] == ["python", "import nlphub"]
@@ -73,3 +91,7 @@ def test_every_benchmark_is_proved_here_or_has_tests_of_its_own() -> None:
     text = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     every = sorted((ROOT / "benchmarks").glob("*.py"))
     assert [path for path in every if f'"{path.name}"' not in text and not re.search(rf"^import {path.stem}\b", text, re.MULTILINE)] == []
+
+
+def test_wordpiece_is_compared_with_its_peers() -> None:
+    assert ": 0 differ in ids or offsets" in benchmark("tokenizers_parity.py", "--texts", "300")

@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh.md")
 GUIDES = ("docs/guide.md", "docs/guide.zh.md")
+TASKS = ("docs/tasks.md", "docs/tasks.zh.md")
+CONVERT = ("docs/convert.md", "docs/convert.zh.md")  # of files that are not here: tests/checkpoints/test_convert.py runs such commands
+EXPORT = ("docs/export.md", "docs/export.zh.md")  # tests/export runs such commands on small modules
 SHORT = {
     **{verb: ["train.epochs=1"] for verb in ("finetune", "suspects", "repeat", "tune")},
     "pretrain": ["train.minutes=null", "train.steps=1", "train.batch_tokens=512"],
@@ -43,7 +46,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("name", "made"), [(READMES[0], "dist/mine/nlphub.json"), (GUIDES[0], "runs/more/config.json")])
+@pytest.mark.parametrize(
+    ("name", "made"), [(READMES[0], "dist/mine/nlphub.json"), (GUIDES[0], "runs/more/config.json"), (TASKS[0], "runs/names/config.json")]
+)
 def test_python_in_the_documents_runs_as_it_stands(name: str, made: str, desk: Path) -> None:
     code = "\n".join(blocks(name, "python"))
     assert code
@@ -51,7 +56,7 @@ def test_python_in_the_documents_runs_as_it_stands(name: str, made: str, desk: P
     assert (desk / made).is_file()
 
 
-@pytest.mark.parametrize("name", [READMES[0], GUIDES[0]], ids=["readme", "guide"])
+@pytest.mark.parametrize("name", [READMES[0], GUIDES[0], TASKS[0]], ids=["readme", "guide", "tasks"])
 def test_commands_in_the_documents_run_as_they_stand(name: str, desk: Path) -> None:
     import openpyxl
 
@@ -67,7 +72,7 @@ def test_commands_in_the_documents_run_as_they_stand(name: str, desk: Path) -> N
         assert result.exit_code == 0, (command, result.output, result.exception)
 
 
-@pytest.mark.parametrize("twins", [READMES, GUIDES], ids=["readme", "guide"])
+@pytest.mark.parametrize("twins", [READMES, GUIDES, TASKS, CONVERT, EXPORT], ids=["readme", "guide", "tasks", "convert", "export"])
 def test_the_twins_have_the_same_code(twins: tuple[str, str]) -> None:
     for language in ("python", "bash", "yaml"):
         english, chinese = (blocks(name, language) for name in twins)
@@ -101,7 +106,7 @@ def test_every_help_has_an_example() -> None:
         assert "Example" in result.output, words
 
 
-@pytest.mark.parametrize("name", [*READMES, *GUIDES, "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", [*READMES, *GUIDES, *TASKS, *CONVERT, *EXPORT, "CONTRIBUTING.md"])
 def test_files_that_are_named_exist(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     linked = {(ROOT / name).parent / path for path in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", text)}

@@ -20,7 +20,7 @@ from judging.cells import Cell, Key, Store, same_rows, wanted
 from judging.features import BUCKETS, character_bags, hashed
 from judging.hyper import COLUMNS, hyper
 from judging.published import FIGURES, MODELS, SOURCES
-from judging.scores import span_scores
+from judging.scores import area, span_scores
 from judging.sets import JUDGED_ROWS, SETS, Row, Set, Task, data_folder, load_task, make_task, mended, sample, tags_of, to_row, within
 
 from nlphub import paths
@@ -83,6 +83,13 @@ def cell(key: Key, value: float, rows: str = "r") -> Cell:
 def keys(**changes: Any) -> list[Key]:
     given = {"sets": ["smp2017", "ocnli", "probe16"], "columns": COLUMNS, "seeds": 3, "cap": 100, "weights": STARTS} | changes
     return wanted(given.pop("sets"), given.pop("columns"), **given)
+
+
+def test_rows_of_words_are_spans_of_one_label_and_cover_the_text() -> None:
+    row = to_row({"text": "我们去北京", "tokens": ["我们", "去", "北京"]})
+    assert row.spans == (Span(0, 2, "word"), Span(2, 3, "word"), Span(3, 5, "word"))
+    assert tags_of(row) == ["B-word", "I-word", "B-word", "B-word", "I-word"]
+    assert {SETS["resume"].kind, SETS["sxu"].kind} == {"spans"}
 
 
 def test_a_smaller_budget_takes_a_part_of_the_rows_of_a_larger_one() -> None:
@@ -182,6 +189,23 @@ def test_a_missing_cell_is_a_dash_and_a_missing_seed_is_counted(tmp_path: Path) 
     assert first["scores"]["random"]["values"] == pytest.approx([0.5, 0.6, 0.7])
     assert made.as_dict()["hyper_parameters"]["ocnli"]["random"]["epochs"] == 3
     assert all(line.count("|") == len(MODELS) + 9 for line in made.markdown().splitlines() if line.startswith("|"))
+
+
+def test_a_score_that_an_older_cell_lacks_is_a_dash_and_is_made_after_the_missing_cells(tmp_path: Path) -> None:
+    store, asked = Store(tmp_path), keys(sets=["lcqmc"], columns=["tfidf", "random"], seeds=1)
+    old = next(key for key in asked if key.column == "random")
+    store.put(Cell(old, {"accuracy": [0.5]}, dict(cell(old, 0.5).facts)))
+    made = table.build(asked, store, columns=["tfidf", "random"], cap=100, seeds=1, weights=None)
+    shown = {line.metric: str(line.scores["random"] or "-") for line in made.lines}
+    assert shown == {"accuracy": "50.0", "auc": "-"}
+    assert store.missing(asked) == {next(key for key in asked if key != old): (), old: ("auc",)}
+    store.put(cell(old, 0.5))
+    assert old not in store.missing(asked)
+
+
+def test_pairs_of_two_labels_are_judged_by_the_order_of_their_scores_too() -> None:
+    logits = np.array([[0.0, 2.0], [1.0, 0.0], [0.0, 0.5], [3.0, 3.5]])
+    assert area(["1", "0", "0", "1"], logits, ("0", "1"))["auc"] == 0.875, "three pairs in order and a tie, of four"
 
 
 def test_cells_made_with_other_rows_do_not_stand_together() -> None:

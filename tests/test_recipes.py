@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from nlphub import paths
-from nlphub.data.checks import check_for_training
 from nlphub.data.read import load_splits
 from nlphub.recipe import PretrainRecipe, Recipe, load_any_recipe, load_pretrain_recipe, load_recipe
+from nlphub.tasks import trainable
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
@@ -57,8 +57,8 @@ def test_it_reads_bundled_data_only_and_they_can_be_trained_on(path: Path) -> No
     for source in recipe.data.sources.values():
         assert source.startswith("bundle:")
         assert paths.resolve(source, base=Path("/nowhere")).is_file()
-    splits = load_splits(recipe.data, seed=recipe.train.seed)
-    check_for_training(splits["train"], splits.get("dev"), test=splits.get("test"))
+    splits = load_splits(recipe.data, seed=recipe.train.seed, nested=recipe.nested)
+    trainable(recipe.task, recipe.module.variant).check(splits["train"], splits.get("dev"), test=splits.get("test"))
     assert "dev" in splits, "the best weights are chosen by it"
 
 

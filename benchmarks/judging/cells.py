@@ -56,6 +56,11 @@ class Cell:
     scores: Mapping[str, list[float]]
     facts: Mapping[str, Any]
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The scores that the table has asked for since this cell was made."""
+        return tuple(name for name in SETS[self.key.set].metrics if name not in self.scores)
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -80,6 +85,12 @@ class Store:
         if cell.key != key:
             raise DataError(f"{path} holds the cell of another key; delete it and run the benchmark again")
         return cell
+
+    def missing(self, keys: Iterable[Key]) -> dict[Key, tuple[str, ...]]:
+        """The cells that are to be made, and of those that are there which scores they lack; these come last."""
+        cells = {key: self.get(key) for key in keys}
+        absent: dict[Key, tuple[str, ...]] = {key: () for key, cell in cells.items() if cell is None}
+        return absent | {key: cell.lacking for key, cell in cells.items() if cell is not None and cell.lacking}
 
     def put(self, cell: Cell) -> None:
         """Keep a cell: its file is there whole or not at all."""

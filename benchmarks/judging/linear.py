@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from judging.bags import Scorer, fit_bags
 from judging.features import Bag, character_bags, pair_matrix, present, text_bags
 from judging.hyper import hyper
-from judging.scores import Scores, label_scores, span_scores
+from judging.scores import Scores, area, label_scores, span_scores
 from judging.sets import Row, Task, tags_of
 from nlphub.data.spans import Span, from_tags
 from nlphub.tasks.tokens import TokenTask, best_tags
@@ -32,17 +32,24 @@ def judge(column: str, task: Task, *, seed: int) -> Scores:
     if task.of.kind == "spans":
         found = predict_spans(column, task, settings, seed=seed)
         return span_scores([row.spans for row in task.judged], found, task.labels)
-    predicted = predict_labels(column, task.train, task.judged, settings, seed=seed)
-    return label_scores([str(row.label) for row in task.judged], predicted, task.labels)
+    names, scores = label_logits(column, task.train, task.judged, settings, seed=seed)
+    truth = [str(row.label) for row in task.judged]
+    ranked = area(truth, scores[:, [names.index(label) for label in task.labels]], task.labels) if "auc" in task.of.metrics else {}
+    return label_scores(truth, best(names, scores), task.labels) | ranked
 
 
 def predict_labels(column: str, train: Sequence[Row], judged: Sequence[Row], settings: dict[str, Any], *, seed: int) -> list[str]:
     """The labels that a linear column gives ``judged`` after learning from ``train``."""
+    return best(*label_logits(column, train, judged, settings, seed=seed))
+
+
+def label_logits(column: str, train: Sequence[Row], judged: Sequence[Row], settings: dict[str, Any], *, seed: int) -> tuple[list[str], Any]:
+    """Names of the labels, and their log-probabilities ``(b, labels)`` for ``judged`` after learning from ``train``."""
     targets = [str(row.label) for row in train]
     if column == "ngrams":
-        return best(*fit_bags(text_bags(train, words()), targets, settings, seed=seed)(text_bags(judged, words())))
+        return fit_bags(text_bags(train, words()), targets, settings, seed=seed)(text_bags(judged, words()))
     matrix = tfidf(train)
-    return best(*logistic(matrix(train), targets, settings)(matrix(judged)))
+    return logistic(matrix(train), targets, settings)(matrix(judged))
 
 
 def predict_spans(column: str, task: Task, settings: dict[str, Any], *, seed: int) -> list[list[Span]]:

@@ -9,7 +9,7 @@ import torch
 
 import nlphub as hub
 from judging.hyper import hyper
-from judging.scores import Scores, as_scores
+from judging.scores import Scores, area, as_scores
 from judging.sets import Row, Task
 from nlphub.checkpoints.native import weights_digest
 from nlphub.data.examples import Examples
@@ -18,7 +18,7 @@ from nlphub.nn.initialise import initialise
 from nlphub.recipe import TrainSettings
 
 RANDOM_SEED = 1000  # random weights of seed s are made from RANDOM_SEED + s, so that encoder and head share no draws
-_TASKS = {"text": "seq-cls", "pair": "seq-cls", "spans": "token-cls"}
+_TASKS = {"text": "seq-cls", "pair": "seq-cls", "spans": "token-cls", "sets": "multi-label", "numbers": "regression"}
 
 
 def sources(directory: Path | None) -> dict[str, str]:
@@ -66,7 +66,7 @@ def judge(column: str, task: Task, *, seed: int, directory: Path | None, device:
         InputError: ``"cuda"`` without a usable GPU.
     """
     settings = hyper(column, task.of)
-    head: dict[str, Any] = {} if task.of.kind == "probe" else {"task": _TASKS[task.of.kind], "labels": list(task.labels)}
+    head: dict[str, Any] = {} if task.of.kind == "probe" else {"task": _TASKS[task.of.kind], "labels": list(task.labels) or None}
     module = hub.Module(**_named(directory), **head, max_length=settings["max_length"], seed=seed)
     if column == "random":
         initialise(module.encoder, seed=RANDOM_SEED + seed)
@@ -79,7 +79,11 @@ def judge(column: str, task: Task, *, seed: int, directory: Path | None, device:
     trainer = hub.Trainer(module, settings=train_settings(settings, seed), use_gpu=device == "cuda", progress=False)
     report = trainer.train(Examples.of([as_example(row) for row in task.train]))
     metrics = trainer.evaluate(Examples.of([as_example(row) for row in task.judged]))
-    return [as_scores(metrics)], {"steps": report.steps, "train_seconds": round(report.seconds, 1)}
+    scores = as_scores(metrics)
+    if "auc" in task.of.metrics:
+        pairs = [(row.text, row.pair or "") for row in task.judged]
+        scores |= area([str(row.label) for row in task.judged], module.logits(pairs), task.labels)
+    return [scores], {"steps": report.steps, "train_seconds": round(report.seconds, 1)}
 
 
 def train_settings(settings: dict[str, Any], seed: int) -> TrainSettings:
@@ -89,6 +93,10 @@ def train_settings(settings: dict[str, Any], seed: int) -> TrainSettings:
 
 def as_example(row: Row) -> dict[str, Any]:
     """What the Trainer takes for a row."""
+    if row.labels is not None:
+        return {"text": row.text, "labels": list(row.labels)}
+    if row.value is not None:
+        return {"text": row.text, "pair": row.pair, "value": row.value}
     if row.label is None:
         return {"text": row.text, "spans": row.spans}
     return {"text": row.text, "label": row.label} | ({"pair": row.pair} if row.pair is not None else {})

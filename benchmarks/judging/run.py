@@ -48,12 +48,14 @@ class Maker:
         return self._tasks[place]
 
     def _judge(self, key: Key, task: Task) -> tuple[list[dict[str, float]], dict[str, Any]]:
-        from judging import linear, neural, probe  # torch and scikit-learn: only where something is made
+        from judging import linear, linear_answers, neural, probe  # torch and scikit-learn: only where something is made
 
         if key.column in NEURAL:
             return neural.judge(key.column, task, seed=key.seed, directory=self.directory, device=self.device)
         if task.of.kind == "probe":
             return probe.judge_linear(key.column, task, seed=key.seed), {}
+        if task.of.kind in ("sets", "numbers"):
+            return [linear_answers.judge_answers(task)], {}
         return [linear.judge(key.column, task, seed=key.seed)], {}
 
     def _surroundings(self, key: Key) -> dict[str, Any]:
@@ -89,10 +91,10 @@ def check_cap(cap: int | None, columns: Sequence[str], device: str) -> None:
 
 
 def make_missing(keys: Sequence[Key], store: Store, maker: Maker, say: Callable[[str], None]) -> None:
-    """Make the cells that are not there, one after another; each is kept as soon as it is finished."""
-    missing = [key for key in keys if store.get(key) is None]
+    """Make the cells that are not there, then again those that lack a score, one after another; each is kept as soon as it is finished."""
+    missing = store.missing(keys)
     for number, key in enumerate(missing, start=1):
-        if store.get(key) is None:  # another process may have made it meanwhile
+        if store.missing([key]):  # another process may have made it meanwhile
             cell = maker.make(key)
             store.put(cell)
             metric = SETS[key.set].metrics[0]

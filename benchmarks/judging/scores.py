@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nlphub.data.spans import Span
+from nlphub.evaluation.auc import area_under_curve
+from nlphub.evaluation.labelsets import LabelSetMetrics
 from nlphub.evaluation.metrics import ClassificationMetrics, classification_report
 from nlphub.evaluation.spans import SpanMetrics, span_report
+from nlphub.evaluation.values import ValueMetrics
 
 Scores = dict[str, float]
 
 
-def as_scores(metrics: ClassificationMetrics | SpanMetrics) -> Scores:
-    """Accuracy and macro-F1 (mean over the labels in truth or predictions); of spans micro precision, recall and F1."""
+def as_scores(metrics: ClassificationMetrics | SpanMetrics | LabelSetMetrics | ValueMetrics) -> Scores:
+    """Accuracy and macro-F1 (mean over the labels in truth or predictions); of spans micro precision, recall and F1; of sets of labels
+    and of numbers their headlines."""
+    if isinstance(metrics, LabelSetMetrics | ValueMetrics):
+        return dict(metrics.headlines)
     names = ("f1", "precision", "recall") if isinstance(metrics, SpanMetrics) else ("accuracy", "macro_f1")
     return {name: float(getattr(metrics, name)) for name in names}
 
@@ -18,6 +27,16 @@ def as_scores(metrics: ClassificationMetrics | SpanMetrics) -> Scores:
 def label_scores(truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> Scores:
     """Scores of labels."""
     return as_scores(classification_report(truth, predicted, labels))
+
+
+def area(truth: Sequence[str], logits: NDArray[np.floating], labels: Sequence[str]) -> Scores:
+    """``auc`` of the second of two labels ("1" of pairs that mean the same).
+
+    Args:
+        logits: ``(b, 2)``, or log-probabilities, in the order of ``labels``.
+    """
+    _, positive = labels
+    return {"auc": area_under_curve(logits[:, 1] - logits[:, 0], np.array([name == positive for name in truth]))}
 
 
 def span_scores(truth: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]], labels: Sequence[str]) -> Scores:

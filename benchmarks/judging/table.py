@@ -11,7 +11,8 @@ from judging.published import FIGURES, MODELS, SOURCES, Figure
 from judging.sets import JUDGED_ROWS, SETS, Set
 from nlphub.aligned import aligned
 
-_METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "f1": "span F1"}
+_OF_ANSWERS = {"micro_f1": "micro-F1", "subset_accuracy": "subset accuracy", "spearman": "Spearman", "pearson": "Pearson"}
+_METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC", "f1": "span F1", **_OF_ANSWERS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def _line(one: Set, metric: str, cells: Mapping[Key, Cell | None], columns: Sequ
     scores: dict[str, Score | None] = {}
     for column in columns:
         asked = [cell for key, cell in cells.items() if (key.set, key.column) == (one.name, column)]
-        there = [cell for cell in asked if cell]
+        there = [cell for cell in asked if cell and metric in cell.scores]  # cells of older tables may lack it
         values = tuple(value for cell in there for value in cell.scores[metric])
         scores[column] = Score(values, len(there), len(asked)) if values else None
     facts = next((cell.facts for key, cell in cells.items() if cell and key.set == one.name), {})

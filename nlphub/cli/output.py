@@ -18,6 +18,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     print(aligned(header, rows))
 
 
+def shown(text: str | Sequence[str]) -> str:
+    """A text, or a pair of texts, in one cell."""
+    return text if isinstance(text, str) else " ‖ ".join(text)
+
+
 def note(message: str) -> None:
     """Say something that is not the answer, on standard error."""
     print(message, file=sys.stderr)

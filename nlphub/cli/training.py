@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nlphub
-from nlphub.cli.output import note, print_json, print_table
+from nlphub.cli.output import note, print_json, print_table, shown
 from nlphub.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ def evaluate(
     label: Annotated[str, typer.Option(help="Column of the label.")] = "label",
     pair: Annotated[str | None, typer.Option(help="Column of the second text, for a module of pairs.")] = None,
     spans: Annotated[str | None, typer.Option(help="Column of the spans or tags, for token-cls.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Column of the sets of labels, for multi-label (default: labels).")] = None,
+    value: Annotated[str | None, typer.Option(help="Column of the numbers, for regression (default: value).")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="Of token-cls: conll, doccano, label-studio or words.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Write the confusion matrix here, as SVG.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
@@ -65,10 +68,12 @@ def evaluate(
     from nlphub.files import publish_text
     from nlphub.tasks import trainable
 
-    predict, labels, name = open_folder(folder)
-    examples, task = load_data(data, text=text, label=label, pair=pair, spans=spans)["train"], trainable(name)
-    task.check_judged(examples, labels)
-    metrics = task.judge(examples, predict(task.questions(examples)), labels)
+    predict, known, name = open_folder(folder)
+    labels, value = labels or {"multi-label": "labels"}.get(name), value or {"regression": "value"}.get(name)
+    splits = load_data(data, text=text, label=label, pair=pair, spans=spans, labels=labels, value=value, format=form, nested=True)
+    examples, task = splits["train"], trainable(name)
+    task.check_judged(examples, known)
+    metrics = task.judge(examples, predict(task.questions(examples)), known)
     if picture is not None:
         if not isinstance(metrics, ClassificationMetrics):
             raise InputError(f"--picture draws a confusion matrix, and task {name} has none")
@@ -99,7 +104,7 @@ def _print_run(run: "Run") -> None:
         print("training          had ended before; nothing was left to do")
     if run.artefact is not None:
         print(f"artefact          {run.artefact}\n")
-        print_table(("text", "label", "score"), [(text, *answer.cells()) for text, answer in run.predictions.items()])
+        print_table(("text", "label", "score"), [(shown(text), *answer.cells()) for text, answer in run.predictions.items()])
 
 
 def _as_dict(run: "Run") -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, overload
 
+from nlphub.data.answers import to_labels, to_value
 from nlphub.data.cells import as_label, as_text
 from nlphub.data.spans import Span, to_spans
 from nlphub.errors import DataError, brief, did_you_mean
@@ -21,6 +22,8 @@ class Example:
         pair: the second text, for tasks over two texts.
         line: where it came from: the line of a text file or the row of a table, counted from 1. Not part of equality.
         spans: its labelled stretches, for tasks over tokens: ``()`` when it has none, ``None`` when they are not known.
+        labels: its labels, sorted, for tasks in which a text has any number of them: ``()`` when it has none, ``None`` when not known.
+        value: its number, for tasks that estimate one, or ``None`` when it is not known.
     """
 
     text: str
@@ -28,11 +31,21 @@ class Example:
     pair: str | None = None
     line: int | None = field(default=None, compare=False)
     spans: tuple[Span, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    value: float | None = None
 
     @property
     def names(self) -> set[str]:
         """The labels of the text and of its spans."""
-        return {name for name in (self.label, *(span.label for span in self.spans or ())) if name is not None}
+        return {name for name in (self.label, *(self.labels or ()), *(span.label for span in self.spans or ())) if name is not None}
+
+    @property
+    def content(self) -> list[Any]:
+        """Text, pair and right answers as plain values. Answers that are not there leave no trace: older digests stay what they were."""
+        spans = [] if self.spans is None else [[astuple(span) for span in self.spans]]
+        other = {"labels": self.labels, "value": self.value}
+        told = {name: answer for name, answer in other.items() if answer is not None}
+        return [self.text, self.pair, self.label, *spans, *([told] if told else [])]
 
 
 class Examples(Sequence[Example]):
@@ -56,9 +69,10 @@ class Examples(Sequence[Example]):
         """Examples from what callers have at hand.
 
         Args:
-            rows: :class:`Examples`; an iterable of :class:`Example`, ``(text, label)`` pairs, or mappings with ``text`` and perhaps
-                ``label``, ``pair`` and ``spans`` (a ``datasets.Dataset`` with such columns is one). Labels that are numbers become
-                their digits; spans are what :func:`nlphub.data.spans.to_spans` takes.
+            rows: :class:`Examples`; an iterable of :class:`Example`, ``(text, label)`` pairs, ``(text, [label, label])`` pairs, or mappings
+                with ``text`` and perhaps ``label``, ``pair``, ``spans``, ``labels`` and ``value`` (a ``datasets.Dataset`` with such columns
+                is one). Labels that are numbers become their digits; spans are what :func:`nlphub.data.spans.to_spans` takes, labels and
+                value what :func:`nlphub.data.answers.to_labels` and ``to_value`` take.
 
         Raises:
             DataError: anything else; all bad rows at once.
@@ -70,7 +84,7 @@ class Examples(Sequence[Example]):
                 f"{brief(rows)} is not a list of examples. Read files and hub ids with nlphub.load_data(...) and pass one split, "
                 "e.g. data['train']; in memory use a list of (text, label) pairs."
             )
-        names = class_names(rows, "label")
+        names = class_names(rows, "label") or class_names(rows, "labels")
         made, problems = [], []
         for number, row in enumerate(rows, start=1):
             try:
@@ -121,11 +135,7 @@ class Examples(Sequence[Example]):
         Raises:
             DataError: some have none; all are named.
         """
-        labels = [example.label for example in self._items if example.label is not None]
-        if len(labels) < len(self._items):
-            missing = [example for example in self._items if example.label is None]
-            raise DataError("Labels are missing.", [f"{self.place(example)}: the label is missing" for example in missing])
-        return labels
+        return self._known("label", "Labels are missing.", "the label is missing")
 
     @property
     def spans(self) -> list[tuple[Span, ...]]:
@@ -134,11 +144,17 @@ class Examples(Sequence[Example]):
         Raises:
             DataError: those of some are not known; all are named.
         """
-        spans = [example.spans for example in self._items if example.spans is not None]
-        if len(spans) < len(self._items):
-            missing = [example for example in self._items if example.spans is None]
-            raise DataError("Spans are missing.", [f"{self.place(example)}: the spans are missing" for example in missing])
-        return spans
+        return self._known("spans", "Spans are missing.", "the spans are missing")
+
+    @property
+    def label_sets(self) -> list[tuple[str, ...]]:
+        """The labels of every example, of tasks in which a text has any number of them. Raises as :attr:`spans`."""
+        return self._known("labels", "Labels are missing.", "the labels are missing")
+
+    @property
+    def values(self) -> list[float]:
+        """The number of every example. Raises as :attr:`spans`."""
+        return self._known("value", "Values are missing.", "the value is missing")
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -155,19 +171,32 @@ class Examples(Sequence[Example]):
         return f"{self.source}, {line}" if self.source else line
 
     def digest(self) -> str:
-        """SHA-256 of texts, pairs, labels and spans in their order (not of lines or sources), as 64 hexadecimal digits."""
+        """SHA-256 of texts, pairs and right answers in their order (not of lines or sources), as 64 hexadecimal digits."""
         digest = hashlib.sha256()
         for example in self._items:
-            spans = [] if example.spans is None else [[astuple(span) for span in example.spans]]  # texts without spans keep their digests
-            digest.update(json.dumps([example.text, example.pair, example.label, *spans]).encode("ascii") + b"\n")
+            digest.update(json.dumps(example.content).encode("ascii") + b"\n")
         return digest.hexdigest()
+
+    def _known(self, name: str, what: str, complaint: str) -> list[Any]:
+        found = [getattr(example, name) for example in self._items]
+        if missing := [example for example, answer in zip(self._items, found, strict=True) if answer is None]:
+            raise DataError(what, [f"{self.place(example)}: {complaint}" for example in missing])
+        return found
 
     def _like(self, items: Iterable[Example]) -> "Examples":
         return Examples(items, source=self.source, unit=self.unit)
 
 
 def to_example(
-    text: Any, label: Any, pair: Any = None, *, spans: Any = None, line: int | None = None, names: Sequence[str] | None = None
+    text: Any,
+    label: Any = None,
+    pair: Any = None,
+    *,
+    spans: Any = None,
+    labels: Any = None,
+    value: Any = None,
+    line: int | None = None,
+    names: Sequence[str] | None = None,
 ) -> Example:
     """An example from the cells of a table. A missing text becomes an empty one, for the checks to report.
 
@@ -175,15 +204,20 @@ def to_example(
         names: the names behind class numbers, see :func:`class_names`.
 
     Raises:
-        TypeError: a cell holds neither text nor a number nor a date, or ``spans`` are none.
+        TypeError: a cell holds neither text nor a number nor a date, or ``spans``, ``labels`` or ``value`` are none.
     """
-    return Example(as_text(text) or "", as_label(label, names), as_text(pair), line, to_spans(spans))
+    return Example(
+        as_text(text) or "", as_label(label, names), as_text(pair), line, to_spans(spans), to_labels(labels, names), to_value(value)
+    )
 
 
 def class_names(rows: Any, column: str) -> Sequence[str] | None:
-    """The class names of a ``datasets.Dataset`` whose ``column`` is a ``ClassLabel``; ``None`` for all else."""
+    """The class names of a ``datasets.Dataset`` whose ``column`` is a ``ClassLabel``, or a list of them; ``None`` for all else."""
     features = getattr(rows, "features", None)
-    return getattr(features[column], "names", None) if isinstance(features, Mapping) and column in features else None
+    if not isinstance(features, Mapping) or column not in features:
+        return None
+    found: Sequence[str] | None = getattr(getattr(features[column], "feature", features[column]), "names", None)
+    return found
 
 
 class UnknownSplitError(DataError, KeyError):
@@ -227,9 +261,11 @@ def _example(row: Any, number: int, names: Sequence[str] | None) -> Example:
     if isinstance(row, Example):
         return row
     if isinstance(row, tuple | list) and len(row) == 2:
-        return to_example(*row, line=number)
+        several = isinstance(row[1], list | tuple | set | frozenset)
+        return to_example(row[0], labels=row[1], line=number) if several else to_example(*row, line=number)
     if not isinstance(row, Mapping):
         raise TypeError(f"{brief(row)} is neither a (text, label) pair nor a mapping with 'text' and 'label'")
     if "text" not in row:
         raise TypeError(f"there is no 'text' among its keys {', '.join(map(repr, row))}.{did_you_mean('text', map(str, row))}")
-    return to_example(row["text"], row.get("label"), row.get("pair"), spans=row.get("spans"), line=number, names=names)
+    answers = {name: row.get(name) for name in ("spans", "labels", "value")}
+    return to_example(row["text"], row.get("label"), row.get("pair"), **answers, line=number, names=names)

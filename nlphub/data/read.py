@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlphub import paths
+from nlphub.data.annotated import COLUMNS, read_annotated
+from nlphub.data.answers import Bounds
 from nlphub.data.checks import Needs, problems_of
 from nlphub.data.corrections import correct
 from nlphub.data.examples import Example, Examples, Splits, class_names, to_example
@@ -38,6 +40,11 @@ def load_data(
     encoding: str | None = None,
     quotes: bool = True,
     corrections: str | Path | None = None,
+    format: str | None = None,
+    nested: bool = False,
+    labels: str | None = None,
+    value: str | None = None,
+    bounds: Bounds | None = None,
 ) -> Splits:
     """Read labelled texts.
 
@@ -46,6 +53,7 @@ def load_data(
         load_data("hf://clue/clue:tnews#train", text="sentence")
         load_data("lcqmc.tsv", text="text_a", pair="text_b")
         load_data("msra.conll", text="tokens", spans="tags")
+        load_data("export.json", format="label-studio")
 
     Labels become strings without surrounding spaces, also where the file has numbers (``3.0`` in a spreadsheet is ``"3"``) or class
     numbers with names. Texts stay as they are. Empty rows are skipped.
@@ -67,6 +75,13 @@ def load_data(
         quotes: whether csv and tsv fields may be quoted; ``False`` for files in which ``"`` is a character like any other.
         corrections: a file of ``nlphub suspects``, edited: labels of ``train`` are replaced and rows left out as its column ``corrected``
             says, before ``split`` cuts anything off. See :mod:`nlphub.data.corrections`.
+        format: ``conll``, ``doccano``, ``label-studio`` or ``words``: files of labelled stretches as annotation tools and corpora have
+            them, whatever their suffix, see :mod:`nlphub.data.annotated`. ``text`` is the key of the texts then, and ``spans`` is not used.
+        labels: the column of sets of labels, for tasks in which a text has any number of them; ``label`` is not read then. A cell is a
+            list, or labels with ``|`` or ``;`` between them, or a JSON list; an empty one is a text without labels.
+        value: the column of numbers, for tasks that estimate one; ``label`` is not read then.
+        bounds: the smallest and the largest value that there may be, ``(0, 5)``.
+        nested: whether spans may lie inside each other and overlap, as ``train.decoder: pointer`` finds them.
 
     Raises:
         DataError: files, columns or rows are wrong: empty texts, missing labels, tags out of order, ...; all bad rows of all
@@ -74,7 +89,13 @@ def load_data(
         MissingExtraError: a format whose reader is not installed.
         OfflineError: a hub id that is not in the local cache, while NLPHUB_OFFLINE is set.
     """
-    reading = _Reading(text, label if spans is None else None, pair, spans, encoding, quotes)
+    key = text
+    if format is not None:
+        text, spans = _columns_of(format, pair)
+    if sum(name is not None for name in (spans, labels, value)) > 1 or (bounds is not None and value is None):
+        raise DataError(f"Give one of spans={spans!r}, labels={labels!r} and value={value!r}; bounds={bounds!r} are of value")
+    label = label if spans is None and labels is None and value is None else None
+    reading = _Reading(text, label, pair, spans, encoding, quotes, format, key, nested, labels, value, bounds)
     parts, problems = {}, []
     for name, origin in _parts(source):
         if name in parts:
@@ -84,17 +105,18 @@ def load_data(
     if problems:
         raise DataError("The data cannot be used as it is.", problems)
     if corrections is not None:
-        if "train" not in parts or label is None or spans is not None:
+        if "train" not in parts or label is None:
             raise DataError(f"corrections={str(corrections)!r} are of the labels of 'train', and there are none")
         parts["train"] = correct(parts["train"], corrections)
     return Splits(_with_split(parts, split, seed) if split else parts)
 
 
-def load_splits(settings: "DataSettings", *, seed: int = 0) -> Splits:
+def load_splits(settings: "DataSettings", *, seed: int = 0, nested: bool = False) -> Splits:
     """The splits that a recipe's ``data`` section names. Raises as :func:`load_data`.
 
     Args:
         seed: of ``data.split``; the recipe's ``train.seed``.
+        nested: whether spans may overlap; the recipe's ``nested``.
     """
     sources = settings.sources
     return load_data(
@@ -108,6 +130,11 @@ def load_splits(settings: "DataSettings", *, seed: int = 0) -> Splits:
         encoding=settings.encoding,
         quotes=settings.quotes,
         corrections=settings.corrections,
+        format=settings.format,
+        nested=nested,
+        labels=settings.labels,
+        value=settings.value,
+        bounds=settings.bounds,
     )
 
 
@@ -121,14 +148,23 @@ class _Reading:
     spans: str | None
     encoding: str | None
     quotes: bool
+    format: str | None
+    key: str  # of the texts in files of annotation tools
+    nested: bool
+    labels: str | None = None
+    value: str | None = None
+    bounds: Bounds | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(name for name in (self.text, self.label, self.pair, self.spans) if name is not None)
+        return tuple(name for name in (self.text, self.label, self.pair, self.spans, self.labels, self.value) if name is not None)
 
     @property
     def needs(self) -> Needs:
-        return "spans" if self.spans is not None else "label" if self.label is not None else "nothing"
+        for need in ("spans", "labels", "value", "label"):
+            if getattr(self, need) is not None:
+                return need
+        return "nothing"
 
     def examples(self, origin: Any, split: str) -> tuple[Examples, list[str]]:
         """The examples of one split, and all that is wrong with them."""
@@ -136,8 +172,15 @@ class _Reading:
             return self._collect(read_dataset(origin, self.columns), f"split {split!r}", "row", [], origin)
         complaints: list[tuple[int, str]] = []
         options = Options(self.encoding, self.quotes, self.columns)
-        rows = read_rows(origin, options, lambda number, complaint: complaints.append((number, complaint)))
-        return self._collect(rows, str(origin), unit_of(origin), complaints)
+
+        def report(number: int, complaint: str) -> None:
+            complaints.append((number, complaint))
+
+        if self.format is not None:
+            rows, unit = read_annotated(origin, options, report, form=self.format, text=self.key), "line"
+        else:
+            rows, unit = read_rows(origin, options, report), unit_of(origin)
+        return self._collect(rows, str(origin), unit, complaints)
 
     def _collect(
         self, rows: Rows, source: str, unit: str, complaints: list[tuple[int, str]], dataset: Any = None
@@ -146,19 +189,22 @@ class _Reading:
             header = [str(name) for name in next(rows, (0, ()))[1]]
             if problem := _header_problem(self.columns, header):
                 return Examples([], source=source), _told(complaints, source, unit) or [f"{source}: {problem}"]
-            names = class_names(dataset, self.label or "")
-            found = list(self._rows(rows, {name: header.index(name) for name in self.columns}, complaints, names))
+            names = class_names(dataset, self.label or self.labels or "")
+            empty = "" if unit == "row" else None  # tables other than text files have None in an empty cell
+            found = list(self._rows(rows, {name: header.index(name) for name in self.columns}, complaints, names, empty))
         examples = Examples(found, source=source, unit=unit)
         unread = _told(complaints, source, unit)
-        return examples, unread + (problems_of(examples, needs=self.needs) if found or not unread else [])
+        wrong = problems_of(examples, needs=self.needs, nested=self.nested, bounds=self.bounds) if found or not unread else []
+        return examples, unread + wrong
 
     def _rows(
-        self, rows: Rows, places: Mapping[str, int], complaints: list[tuple[int, str]], names: Sequence[str] | None
+        self, rows: Rows, places: Mapping[str, int], complaints: list[tuple[int, str]], names: Sequence[str] | None, empty: str | None
     ) -> Iterator[Example]:
         loose = 0
         for number, cells in rows:
-            text, label, pair, spans = (
-                cells[places[name]] if name is not None else None for name in (self.text, self.label, self.pair, self.spans)
+            text, label, pair, spans, labels, value = (
+                cells[places[name]] if name is not None else None
+                for name in (self.text, self.label, self.pair, self.spans, self.labels, self.value)
             )
             try:
                 if self.spans is not None and _is_tags(text, spans):
@@ -166,13 +212,22 @@ class _Reading:
                     text, spans = from_tags(text, tags)
                     loose += loose_tags(tags)
                 pair = "" if self.pair is not None and pair is None else pair
-                example = to_example(text, label, pair, spans=spans, line=number, names=names)
+                labels = empty if self.labels is not None and labels is None else labels
+                example = to_example(text, label, pair, spans=spans, labels=labels, value=value, line=number, names=names)
             except TypeError as wrong:
                 complaints.append((number, str(wrong)))
             else:
                 yield example
         if loose:
-            log.warning("%d spans begin with I- instead of B-: they are read as spans, as conlleval reads them", loose)
+            log.warning("%d spans begin with I- instead of B-: they are read as spans, as conlleval and IOB1 read them", loose)
+
+
+def _columns_of(form: str, pair: str | None) -> tuple[str, str]:
+    if form not in COLUMNS:
+        raise DataError(f"format={form!r} is none of {', '.join(COLUMNS)}; leave it out for tables with a column of texts")
+    if pair is not None:
+        raise DataError(f"format={form!r} has spans in single texts, and pair={pair!r} names a column of second ones")
+    return COLUMNS[form]
 
 
 def _is_tags(text: Any, spans: Any) -> bool:
@@ -193,7 +248,7 @@ def _header_problem(columns: Sequence[str], header: Sequence[str]) -> str:
     if not missing and not twice:
         return ""
     there = ", ".join(map(repr, header[:50]))
-    choice = "Choose with text=, label=, pair=, spans= (data.text, ...)."
+    choice = "Choose with text=, label=, pair=, spans=, labels=, value= (data.text, ...)."
     return f"{' '.join(missing + twice)} The columns are: {there}.{separator_hint(header)} {choice}"
 
 

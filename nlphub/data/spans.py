@@ -12,7 +12,10 @@ from typing import Any
 from nlphub.data.cells import is_blank
 from nlphub.errors import brief
 
+WORD = "word"  # the label of a span that is a word and nothing else
+
 _CONTINUES, _CLOSES = ("I", "M", "E"), ("E", "S")
+_ALSO = {"W": "S", "U": "S", "L": "E"}  # BMEWO's and BILOU's letters
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,8 +34,8 @@ class Span:
 
 
 def to_spans(value: Any) -> tuple[Span, ...] | None:
-    """Spans from a cell of a file or of the caller, sorted by place: a list of :class:`Span`, of ``{"start", "end", "label"}`` or of
-    ``[start, end, label]``. ``None`` stays ``None``: not known.
+    """Spans from a cell of a file or of the caller, sorted by place: a list of :class:`Span`, of ``{"start", "end", "label"}`` (or
+    ``start_offset`` and ``end_offset``, as doccano writes entities) or of ``[start, end, label]``. ``None`` stays ``None``: not known.
 
     Raises:
         TypeError: it is something else; all bad spans are named.
@@ -57,8 +60,9 @@ def from_tags(tokens: Any, tags: Any) -> tuple[str, tuple[Span, ...]]:
     """The text and the spans of tagged tokens. Tokens are joined as they are, as Chinese is written.
 
     Tags are ``O``, and ``B-x I-x`` (BIO), or ``B-x M-x E-x S-x`` or ``B-x I-x E-x S-x`` (BMES, BIOES); the latter where a row has an
-    M, E or S. In BIO an ``I-x`` that continues nothing begins a span, as conlleval reads it: sentences are cut inside names
-    (:func:`loose_tags` counts them).
+    M, E or S. W and U (BMEWO, BILOU) are S, L is E. In BIO an ``I-x`` that continues nothing begins a span, as conlleval reads it:
+    so IOB1 is read too, whose spans begin with ``I-x`` but behind a neighbour of the same label, and so are sentences that are cut
+    inside names (:func:`loose_tags` counts both). In the other schemes it is a mistake.
 
     Raises:
         TypeError: tokens or tags are no lists of strings, differ in length, or a tag cannot stand where it stands; all of a row at once.
@@ -73,13 +77,37 @@ def from_tags(tokens: Any, tags: Any) -> tuple[str, tuple[Span, ...]]:
     return "".join(tokens), tuple(Span(places[first], places[last], label) for first, last, label in _runs(tags))
 
 
+def from_words(words: Any, tags: Any = None) -> tuple[str, tuple[Span, ...]]:
+    """The text of words, and a span for each of them: labelled with its tag (a part of speech), or with :data:`WORD`.
+
+    Raises:
+        TypeError: words or tags are no lists of strings, or differ in length; all of a row at once.
+    """
+    problems = [*_not_strings("words", words), *([] if tags is None else _not_strings("tags", tags))]
+    if not problems and tags is not None and len(words) != len(tags):
+        problems = [f"{len(words)} words have {len(tags)} tags"]
+    if not problems and (blank := [number for number, word in enumerate(words, start=1) if is_blank(word)]):
+        problems = [f"word {number} holds nothing that can be read" for number in blank]
+    elif not problems and tags is not None:
+        problems = [f"word {number} has no tag" for number, tag in enumerate(tags, start=1) if not tag.strip(" _")]
+    if problems:
+        raise TypeError("; ".join(problems))
+    places = list(accumulate(map(len, words), initial=0))
+    names = [WORD] * len(words) if tags is None else [tag.strip() for tag in tags]
+    return "".join(words), tuple(Span(start, end, name) for (start, end), name in zip(pairwise(places), names, strict=True))
+
+
 def loose_tags(tags: Sequence[str]) -> int:
     """How many ``I-x`` of tags that are in order continue nothing."""
     return sum(tags[first].startswith("I-") for first, _, _ in _runs(tags))
 
 
-def span_problems(text: str, spans: Sequence[Span]) -> Iterator[str]:
-    """What is wrong with the spans of one text, as sentences."""
+def span_problems(text: str, spans: Sequence[Span], *, nested: bool = False) -> Iterator[str]:
+    """What is wrong with the spans of one text, as sentences.
+
+    Args:
+        nested: whether spans may lie inside each other and overlap.
+    """
     for span in spans:
         if not 0 <= span.start < span.end <= len(text):
             yield f"the span {span.start}:{span.end} ({span.label}) is not inside the text of {len(text)} characters"
@@ -88,7 +116,9 @@ def span_problems(text: str, spans: Sequence[Span]) -> Iterator[str]:
         if not span.label.strip() or not span.label.isprintable():
             yield f"the span {span.start}:{span.end} has the label {span.label!r}, which is empty or cannot be shown"
     for before, after in pairwise(sorted(spans)):
-        if after.start < before.end:
+        if before == after:
+            yield f"the span {after.start}:{after.end} ({after.label}) is there twice"
+        elif after.start < before.end and not nested:
             yield f"the spans {before.start}:{before.end} ({before.label}) and {after.start}:{after.end} ({after.label}) overlap"
 
 
@@ -96,7 +126,7 @@ def _to_span(item: Any) -> Span | None:
     if isinstance(item, Span):
         return item
     if isinstance(item, dict):
-        item = [item.get("start"), item.get("end"), item.get("label")]
+        item = [item.get("start", item.get("start_offset")), item.get("end", item.get("end_offset")), item.get("label")]
     if not isinstance(item, list | tuple) or len(item) != 3:
         return None
     start, end, label = item
@@ -115,6 +145,7 @@ def _not_strings(name: str, value: Any) -> Iterator[str]:
 def _parts(tag: str) -> tuple[str, str]:
     """``("B", "company")``; ``("O", "")``; an empty first part for what is no tag."""
     prefix, dash, label = tag.partition("-")
+    prefix = _ALSO.get(prefix, prefix)
     if tag == "O":
         return "O", ""
     return (prefix, label) if prefix in ("B", "I", "M", "E", "S") and dash and label.strip() else ("", tag)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 
 from nlphub.data.examples import Example, Examples
@@ -13,7 +14,8 @@ def split_off(examples: Examples, shares: Mapping[str, float], *, seed: int) -> 
 
     Of a label's ``n`` examples a part gets ``n * share``, rounded to the nearest number (halves up) but at least one, in the order in
     which the parts are named and as long as ``train`` keeps one: a label with a single example stays in ``train``. Which ones go is
-    decided by a hash of seed and content: the same examples in another order are split the same way.
+    decided by a hash of seed and content: the same examples in another order are split the same way. A text with several labels counts
+    for the rarest of them, and ``train`` keeps an example of every label.
 
     Args:
         shares: part -> share of the examples, each above 0, together below 1.
@@ -23,8 +25,8 @@ def split_off(examples: Examples, shares: Mapping[str, float], *, seed: int) -> 
     """
     _check(shares)
     groups: dict[str | None, list[int]] = {}
-    for number, example in enumerate(examples):
-        groups.setdefault(example.label, []).append(number)
+    for number, name in enumerate(_groups(examples)):
+        groups.setdefault(name, []).append(number)
     chosen: dict[str, list[int]] = {"train": [], **{name: [] for name in shares}}
     for numbers in groups.values():
         numbers.sort(key=lambda number: (content_rank(examples[number], seed), number))
@@ -32,7 +34,25 @@ def split_off(examples: Examples, shares: Mapping[str, float], *, seed: int) -> 
             chosen[name] += numbers[:size]
             del numbers[:size]
         chosen["train"] += numbers
+    _give_back(examples, chosen)
     return {name: examples.take(sorted(numbers)) for name, numbers in chosen.items()}
+
+
+def _groups(examples: Examples) -> list[str | None]:
+    """What each example counts for: its label, or the rarest of its labels."""
+    counts = Counter(name for example in examples for name in example.labels or ())
+    return [min(example.labels, key=lambda name: (counts[name], name)) if example.labels else example.label for example in examples]
+
+
+def _give_back(examples: Examples, chosen: dict[str, list[int]]) -> None:
+    """Of labels that came to stand in other parts only, ``train`` gets the first example."""
+    known = {name for number in chosen["train"] for name in examples[number].labels or ()}
+    for part, numbers in chosen.items():
+        for number in sorted(numbers) if part != "train" else ():
+            if not known.issuperset(examples[number].labels or ()):
+                known.update(examples[number].labels or ())
+                numbers.remove(number)
+                chosen["train"].append(number)
 
 
 def _sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:
@@ -46,7 +66,7 @@ def _sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:
 
 def content_rank(example: Example, seed: int) -> bytes:
     """A place in a seeded order of examples that does not depend on where they stand."""
-    content = json.dumps([seed, example.text, example.pair, example.label])
+    content = json.dumps([seed, *example.content]) if example.spans is None else json.dumps([seed, *example.content[:3]])
     return hashlib.sha256(content.encode("ascii")).digest()
 
 

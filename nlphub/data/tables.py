@@ -25,6 +25,7 @@ Report = Callable[[int, str], None]  # line or row, what is wrong with it
 Rows = Iterator[tuple[int, Sequence[Any]]]
 
 _FIELD_LIMIT = 10_000_000  # characters of one csv field; more means that a quote was never closed
+_SENTENCE = 100_000  # tokens; more means that no empty line ends any sentence
 _XLSX_LIMIT = 1 << 30  # bytes of a workbook when unpacked; more is not a table of texts
 
 
@@ -141,28 +142,30 @@ def _delimiter(path: Path, stream: TextIO) -> tuple[str, int]:
     return ("\t" if path.suffix.lower() == ".tsv" else ","), 0
 
 
-def _read_jsonl(path: Path, options: Options, report: Report) -> Rows:
+def json_values(path: Path, options: Options, report: Report) -> Iterator[tuple[int, Any]]:
+    """The values of a ``.json`` file that is one list, or of a file with one on each line, with the lines where they begin."""
     with open_text(path, options.encoding) as stream:
-        yield from _objects(_json_lines(stream, report), report)
+        if path.suffix.lower() != ".json":
+            yield from _json_lines(stream, report)
+            return
+        text = stream.read()
+    if text.lstrip().startswith("["):
+        yield from _json_items(text, report)
+    else:
+        yield from _json_lines(text.splitlines(), report)
 
 
-def _json_lines(stream: TextIO, report: Report) -> Iterator[tuple[int, Any]]:
+def _read_jsonl(path: Path, options: Options, report: Report) -> Rows:
+    yield from _objects(json_values(path, options, report), report)
+
+
+def _json_lines(stream: Iterable[str], report: Report) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(stream, start=1):
         if line.strip():
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as wrong:
                 report(number, f"not JSON: {wrong}")
-
-
-def _read_json(path: Path, options: Options, report: Report) -> Rows:
-    """A list of objects; a file of one object on each line, which many tools call .json too, is read as jsonl."""
-    with open_text(path, options.encoding) as stream:
-        text = stream.read()
-    if not text.lstrip().startswith("["):
-        yield from _read_jsonl(path, options, report)
-    else:
-        yield from _objects(_json_items(text, report), report)
 
 
 def _json_items(text: str, report: Report) -> Iterator[tuple[int, Any]]:
@@ -247,32 +250,52 @@ def _opened(opener: Callable[..., Any], path: Path, kind: str, **options: Any) -
         raise DataError(f"{path} is not {kind}: {wrong}") from wrong
 
 
-def _read_conll(path: Path, options: Options, report: Report) -> Rows:
+def read_conll(path: Path, options: Options, report: Report) -> Rows:
     """A token and its tag on each line, apart by white space, sentences apart by blank lines: one row for each sentence, at its line.
 
     Between more than two columns stand annotations that nobody asked for; the tag is the last, as in CoNLL 2003.
     """
     yield 0, ["tokens", "tags"]
     with open_text(path, options.encoding) as stream:
-        first, tokens, tags = 1, list[str](), list[str]()
-        for number, line in enumerate(itertools.chain(stream, [""]), start=1):
-            fields = line.strip("\r\n").split("\t" if "\t" in line else None)
-            if not any(field.strip() for field in fields) or fields[0] == "-DOCSTART-":
-                if tokens:
-                    yield first, [tokens, tags]
-                first, tokens, tags = number + 1, [], []
-            elif len(fields) < 2:
-                report(number, f"{brief(line.rstrip())} is not a token and its tag")
-            else:
-                tokens.append(fields[0])
-                tags.append(fields[-1].strip())
+        lines = ((number, _fields(line)) for number, line in enumerate(stream, start=1))
+        yield from sentences(((number, (fields[0], fields[-1]) if len(fields) > 1 else fields) for number, fields in lines), report)
+
+
+def sentences(lines: Iterable[tuple[int, Sequence[str]]], report: Report) -> Rows:
+    """Rows of tokens and their tags.
+
+    Args:
+        lines: number and ``(token, tag)`` of each line; one without, which ends a sentence; or one that is neither, which is reported.
+    """
+    first, tokens, tags = 1, list[str](), list[str]()
+    for number, fields in itertools.chain(lines, [(0, ())]):
+        if not fields:
+            if tokens:
+                yield first, [tokens, tags]
+            first, tokens, tags = number + 1, [], []
+        elif len(fields) < 2:
+            report(number, f"{brief(fields[0])} is not a token and its tag")
+        elif len(tokens) == _SENTENCE:
+            report(number, f"a sentence of more than {_SENTENCE:,} tokens; an empty line ends a sentence")
+            return
+        else:
+            tokens.append(fields[0])
+            tags.append(fields[1].strip())
+
+
+def _fields(line: str) -> Sequence[str]:
+    """Of a line of tokens; none for an empty line or one between documents, one for a line that holds no tag."""
+    fields = line.strip("\r\n").split("\t" if "\t" in line else None)
+    if not any(field.strip() for field in fields) or fields[0] == "-DOCSTART-":
+        return ()
+    return fields if len(fields) > 1 else (line.rstrip(),)
 
 
 _READERS: dict[str, Callable[[Path, Options, Report], Rows]] = {
-    ".conll": _read_conll,
+    ".conll": read_conll,
     ".csv": _read_csv,
     ".tsv": _read_csv,
-    ".json": _read_json,
+    ".json": _read_jsonl,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
     ".xlsx": _read_xlsx,

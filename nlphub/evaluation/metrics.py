@@ -63,6 +63,7 @@ class ClassificationMetrics:
         weighted_precision, weighted_recall, weighted_f1: means weighted by support.
         per_label: one row for each label, in the given order, absent ones included.
         confusion: ``(n, n)`` int64: row = true label, column = predicted label.
+        auc: area under the ROC curve of two labels, of tasks that ask for it; else ``None``.
     """
 
     accuracy: float
@@ -74,6 +75,7 @@ class ClassificationMetrics:
     weighted_f1: float
     per_label: tuple[LabelScores, ...]
     confusion: Ints
+    auc: float | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -87,17 +89,27 @@ class ClassificationMetrics:
 
     @property
     def headlines(self) -> Mapping[str, float]:
-        """``accuracy`` and ``macro_f1``."""
-        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1}
+        """``accuracy``, ``macro_f1``, and ``auc`` where there is one."""
+        ranked = {} if self.auc is None else {"auc": self.auc}
+        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, **ranked}
 
     def score(self, name: str) -> float:
-        """One of the :attr:`headlines`."""
+        """One of the :attr:`headlines`.
+
+        Raises:
+            InputError: there is no ``auc`` here.
+        """
+        if name == "auc" and self.auc is None:
+            raise InputError(
+                f"metric auc needs two labels that both occur, and here there are {', '.join(self.labels)}; take another metric"
+            )
         return self.headlines[name]
 
     def as_dict(self) -> dict[str, Any]:
         """All scores as plain values, ready for JSON."""
         return {
             "accuracy": self.accuracy,
+            **({} if self.auc is None else {"auc": self.auc}),
             "support": self.support,
             "macro": {"precision": self.macro_precision, "recall": self.macro_recall, "f1": self.macro_f1},
             "weighted": {"precision": self.weighted_precision, "recall": self.weighted_recall, "f1": self.weighted_f1},
@@ -112,6 +124,7 @@ class ClassificationMetrics:
         """A text table for a terminal: one line for each label, then the averages."""
         rows = [_cells(row.label, row.precision, row.recall, row.f1, row.support) for row in self.per_label]
         rows.append(["accuracy", "", "", f"{self.accuracy:.4f}", self.support])
+        rows += [] if self.auc is None else [["AUC", "", "", f"{self.auc:.4f}", self.support]]
         rows.append(_cells("macro avg", self.macro_precision, self.macro_recall, self.macro_f1, self.support))
         rows.append(_cells("weighted avg", self.weighted_precision, self.weighted_recall, self.weighted_f1, self.support))
         return aligned(("label", "precision", "recall", "f1", "support"), rows, numbers=True)

@@ -3,6 +3,8 @@
 Notation: ``b`` sequences, ``d`` width.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,7 +30,7 @@ class ContrastiveHead(Head):
             raise TypeError("this head needs the packed batch too: head(hidden, packed)")
         return F.normalize(content_means(hidden, packed)[0], dim=1, eps=1e-6)
 
-    def loss(self, logits: Tensor, targets: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, *, packed: Packed[Tensor] | None = None, **options: Any) -> Tensor:
         """``(b,)`` float32: minus the mean log-probability of the other texts of the same label among all other texts of the batch.
 
         Texts that are alone with their label have no loss. (The paper's L_out, where the mean stands outside of the logarithm.)
@@ -36,10 +38,10 @@ class ContrastiveHead(Head):
         Args:
             logits: ``(b, d)`` what :meth:`forward` gave.
             targets: ``(b,)`` numbers of the labels.
-            class_weights: must be ``None``.
-            label_smoothing: must be 0.
+            packed: unused.
+            options: none: neither class weights nor label smoothing.
         """
-        if class_weights is not None or label_smoothing:
+        if options:
             raise TypeError("the contrastive loss has neither class weights nor label smoothing")
         directions = logits.float()
         itself = torch.eye(len(targets), dtype=torch.bool, device=logits.device)

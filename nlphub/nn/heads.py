@@ -5,6 +5,7 @@ Notation: ``b`` sequences, ``r`` rows that a task asks about, ``d`` width.
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +14,7 @@ from nlphub import kernels
 from nlphub.data.batching import Packed
 from nlphub.kernels import ACTIVATIONS, Draws, Dropout, Noise, Site
 from nlphub.nn.encoder import Encoder, Rows
+from nlphub.nn.losses import cross_entropy
 
 
 class Head(nn.Module):
@@ -28,6 +30,8 @@ class Head(nn.Module):
     rows: ClassVar[Rows]
     answers_words: ClassVar[bool] = False  # whether its labels are the entries of the vocabulary
     per_text: ClassVar[bool] = False  # whether it sees all rows and gives one row of logits for each text
+    apart: ClassVar[bool] = False  # whether it reads the texts of a pair each by itself (nlphub.data.apart)
+    by_steps: ClassVar[bool] = True  # whether it is learnt by steps of an optimizer
 
     def __init__(self, width: int, labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()
@@ -38,8 +42,17 @@ class Head(nn.Module):
         """What config.json has to say of a head that its task, width and labels do not make; nothing for the usual ones."""
         return {}
 
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """What the task has to know of the head besides its logits, as plain values: an artefact holds them too."""
+        return {}
+
     def attach(self, encoder: Encoder) -> None:
         """Called once when the head meets its encoder, for heads that share weights with it."""
+
+    def arrange(self, packed: Packed[np.ndarray[Any, Any]]) -> Packed[np.ndarray[Any, Any]]:
+        """A packed batch of examples as encoder and head see it."""
+        return packed
 
     def dense(self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits of padded hidden rows ``(b, s, d)``, or ``(b, d)`` of the first tokens; ids and mask are those of ``nn.dense``."""
@@ -56,17 +69,28 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def loss(self, logits: Tensor, targets: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy of each row, ``(rows,)`` float32 whatever the dtype of the logits.
+    def prepare(self, targets: Any, *, trained: bool) -> None:
+        """Called before a training, for heads that begin at the mean of their targets, or scale them.
 
         Args:
-            logits: ``(rows, labels)``.
-            targets: ``(rows,)`` int64 numbers of the right labels; rows with -100 have no loss.
-            class_weights: ``(labels,)`` factors of the losses.
-            label_smoothing: share of the target that is spread over all labels (Szegedy et al., 2016).
+            targets: of all training examples, as arrays.
+            trained: whether the head was trained before, so that what it gives has a meaning already.
         """
-        weights = None if class_weights is None else class_weights.to(logits.device, torch.float32)
-        return F.cross_entropy(logits.float(), targets, weight=weights, label_smoothing=label_smoothing, reduction="none")
+
+    def loss(self, logits: Tensor, targets: Any, *, packed: Packed[Tensor] | None = None, **options: Any) -> Tensor:
+        """What a training makes small: one value for each row, float32, 0 for rows without a target. Here it is cross-entropy.
+
+        Args:
+            logits: what :meth:`forward` gave.
+            targets: the task's (:meth:`nlphub.tasks.base.Trainable.targets`) of this batch, as tensors.
+            packed: the batch, for losses over whole texts.
+            options: those of the training that are on; here ``class_weights`` and ``label_smoothing`` of
+                :func:`~nlphub.nn.losses.cross_entropy`.
+
+        Raises:
+            TypeError: an option that this loss does not have.
+        """
+        return cross_entropy(logits, targets, **options)
 
 
 class SequenceHead(Head):

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nlphub.data.apart import texts_of
 from nlphub.data.batching import Packed, pack, token_batches, token_rows
 from nlphub.nn.encoder import Encoder, to_tensors
 from nlphub.nn.heads import Head
+from nlphub.nn.matching import BiEncoderHead
 from nlphub.nn.prototype import content_means
 from nlphub.text.encoding import Encoded, Ints
 
@@ -30,6 +32,8 @@ def head_logits(encoder: Encoder, head: Head, encoded: Encoded, wanted: NDArray[
     Returns:
         ``(b, n)`` float32 of a head that answers for whole texts; ``(t, n)``, or one row for each wanted token, of a head on all rows.
     """
+    if isinstance(head, BiEncoderHead):
+        return compared(encoder, head, encoded)
     asked = np.ones(len(encoded.ids), np.bool_) if wanted is None else wanted
     place = np.cumsum(asked) - 1
     whole = head.rows == "cls" or head.per_text
@@ -45,6 +49,16 @@ def head_logits(encoder: Encoder, head: Head, encoded: Encoded, wanted: NDArray[
             picked = hidden if wanted is None else hidden[torch.from_numpy(chosen).to(hidden.device)]
             out[place[tokens[chosen]]] = _numpy(head(picked))
     return out
+
+
+def compared(encoder: Encoder, head: BiEncoderHead, encoded: Encoded) -> Floats:
+    """``(b, n)`` float32 what a bi-encoder says of pairs from :func:`nlphub.data.apart.encode_apart`; each text is read once."""
+    stamp = tuple((weight.data_ptr(), weight._version) for weight in encoder.parameters())  # any change of the weights makes another
+    vectors = head.vectors.of(texts_of(encoded), lambda texts: sentence_vectors(encoder, texts, pooling="mean"), stamp=stamp)
+    device = next(encoder.parameters()).device
+    with torch.inference_mode():
+        first, second = (torch.from_numpy(vectors[side::2]).to(device) for side in (0, 1))
+        return _numpy(head.compare(first, second))
 
 
 def sentence_vectors(encoder: Encoder, encoded: Encoded, *, pooling: str) -> Floats:

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from nlphub.errors import InputError
-from nlphub.labels import score_name
+from nlphub.labels import ONE_LABEL, score_name
 from nlphub.recipe.safe_yaml import dump
 from nlphub.recipe.space import Space, space_problems
 from nlphub.recipe.training import TrainSettings
-from nlphub.recipe.values import Name, Settings, Share, Texts
+from nlphub.recipe.values import Asked, Bounds, Name, Settings, Share
 
 
 class ModuleSettings(Settings):
@@ -22,11 +22,14 @@ class ModuleSettings(Settings):
         name: a name or alias of ``nlphub list``.
         version: ``"0.1.0"`` or conditions such as ``">=0.1,<2"``; default is the newest.
         directory: a folder written by ``Module.save`` or by a run, instead of a name.
+        variant: of the task's head, where it has several: ``linear`` (the usual one), ``crf`` or ``pointer`` of token-cls,
+            ``cross-encoder`` (the usual one) or ``bi-encoder`` of text-matching.
     """
 
     name: Name | None = None
     version: Name | None = None
     directory: Name | None = None
+    variant: Name | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -35,6 +38,9 @@ class ModuleSettings(Settings):
         if self.directory is not None and self.version is not None:
             raise ValueError("a version belongs to a name, not to a directory")
         return self
+
+
+_LATER = ("corrections", "format", "labels", "value", "bounds")  # keys of `data` that came later
 
 
 class DataSettings(Settings):
@@ -53,6 +59,10 @@ class DataSettings(Settings):
         quotes: whether fields of csv and tsv files may be quoted; ``false`` for files in which ``"`` is a character like any other.
         max_length: tokens of a sequence, with [CLS] and [SEP]; longer texts are cut. Default: what the tokenizer allows.
         corrections: the file of ``nlphub suspects`` after you edited it: labels of ``train`` are replaced, or rows left out, as it says.
+        labels: the column of sets of labels, for multi-label: a list, or labels with ``|`` or ``;`` between them.
+        value: the column of numbers, for regression.
+        bounds: the smallest and the largest number that there may be, e.g. ``[0, 5]``; others are errors of the data.
+        format: ``conll``, ``doccano``, ``label-studio`` or ``words``: files of token-cls as annotation tools and corpora have them.
     """
 
     train: Name
@@ -67,6 +77,10 @@ class DataSettings(Settings):
     quotes: bool = True
     max_length: Annotated[int, Field(ge=3)] | None = None
     corrections: Name | None = None
+    format: Literal["conll", "doccano", "label-studio", "words"] | None = None
+    labels: Name | None = None
+    value: Name | None = None
+    bounds: Bounds | None = None
 
     @property
     def sources(self) -> dict[str, str]:
@@ -75,14 +89,18 @@ class DataSettings(Settings):
         return {name: source for name, source in given.items() if source is not None}
 
     def decisive(self) -> dict[str, Any]:
-        """What decides the examples. Corrections that are not there do not count: old runs and records stay what they were."""
+        """What decides the examples. What is not there does not count: old runs and records stay what they were."""
         values = self.model_dump(mode="json")
-        return {name: value for name, value in values.items() if name != "corrections" or value is not None}
+        return {name: value for name, value in values.items() if name not in _LATER or value is not None}
 
     @model_validator(mode="after")
     def _splits_agree(self) -> Self:
-        if self.corrections is not None and self.spans is not None:
-            raise ValueError("corrections are of the labels of texts; spans are corrected in their own file")
+        if self.format is not None and self.spans is not None:
+            raise ValueError("format says where the spans are, and spans names a column of a table; keep one")
+        if self.bounds is not None and (self.value is None or not self.bounds[0] < self.bounds[1]):
+            raise ValueError("bounds are of data.value, the smallest number first")
+        if self.corrections is not None and any(name is not None for name in (self.spans, self.format, self.labels, self.value)):
+            raise ValueError("corrections are of texts with one label each; spans, labels and value are corrected in their own file")
         for name in self.split:
             if name not in ("dev", "test"):
                 raise ValueError(f"split can cut off 'dev' and 'test', not {name!r}")
@@ -94,7 +112,7 @@ class DataSettings(Settings):
 
 
 class CalibrationSettings(Settings):
-    """How a trained seq-cls module gets believable probabilities and learns to say no; needs a dev set.
+    """How a trained module of seq-cls or text-matching gets believable probabilities and learns to say no; needs a dev set.
 
     Attributes:
         aim: one of ``{precision: 0.95}`` (so many of the accepted answers are right), ``{coverage: 0.9}`` (so many texts get an accepted
@@ -142,19 +160,19 @@ class Recipe(Settings):
 
     Attributes:
         task: what to train, e.g. ``seq-cls``.
-        examples: texts to predict at the end, to show what came out.
+        examples: texts, or ``[first, second]`` pairs of them, to predict at the end, to show what came out.
         tune: what ``nlphub tune`` tries: keys of ``train``, each with choices ``[8, 16]`` or with a range
             ``{low: 1e-5, high: 1e-3, log: true}``; without any, a space that suits most data.
     """
 
     module: ModuleSettings
-    task: Literal["seq-cls", "token-cls"]
+    task: Literal["seq-cls", "token-cls", "multi-label", "regression", "text-matching"]
     data: DataSettings
     train: TrainSettings = Field(default=TrainSettings(), validate_default=True)
     calibration: CalibrationSettings = CalibrationSettings()
     run: RunSettings
     export: ExportSettings = ExportSettings()
-    examples: Texts = ()
+    examples: Asked = ()
     tune: Space = Field(default_factory=dict)
 
     @field_validator("train")
@@ -176,15 +194,34 @@ class Recipe(Settings):
         return train
 
     @model_validator(mode="after")
+    def _options_of_the_variant(self) -> Self:
+        if found := self.train.not_of_variant(self.module.variant):
+            raise ValueError("; ".join(found))
+        return self
+
+    @model_validator(mode="after")
     def _space_fits(self) -> Self:
         if found := space_problems(self.tune, self.train):
             raise ValueError("; ".join(found))
         return self
 
+    @property
+    def nested(self) -> bool:
+        """Whether spans may overlap."""
+        return self.module.variant == "pointer"
+
     @model_validator(mode="after")
     def _columns_of_the_task(self) -> Self:
-        if (self.data.spans is not None) != (self.task == "token-cls"):
-            raise ValueError("task token-cls, and no other, needs data.spans: the column of spans, or of tags beside data.text=tokens")
+        if (self.data.spans is not None or self.data.format is not None) != (self.task == "token-cls"):
+            raise ValueError(
+                "task token-cls, and no other, needs data.spans: the column of spans, or of tags beside data.text=tokens; or data.format"
+            )
+        if (self.data.labels is not None) != (self.task == "multi-label"):
+            raise ValueError("task multi-label, and no other, needs data.labels: the column of sets of labels")
+        if (self.data.value is not None) != (self.task == "regression"):
+            raise ValueError("task regression, and no other, needs data.value: the column of numbers")
+        if self.task == "text-matching" and self.data.pair is None:
+            raise ValueError("task text-matching needs data.pair: the column of second texts")
         return self
 
     @model_validator(mode="after")
@@ -195,8 +232,8 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _calibration_of_the_task(self) -> Self:
-        if self.task != "seq-cls" and self.calibration != CalibrationSettings():
-            raise ValueError(f"calibration is of task seq-cls, and this recipe's is {self.task}")
+        if self.task not in ONE_LABEL and self.calibration != CalibrationSettings():
+            raise ValueError(f"calibration is of tasks {' and '.join(ONE_LABEL)}, and this recipe's is {self.task}")
         if (
             self.calibration.aim is not None
             and self.data.dev is None
@@ -221,5 +258,7 @@ class Recipe(Settings):
     def digest(self) -> str:
         """SHA-256 of all values, as 64 hexadecimal digits; options of training that are off, and an empty ``tune``, do not count."""
         values = {**self.model_dump(mode="json"), "data": self.data.decisive(), "train": self.train.decisive()}
+        if values["module"]["variant"] is None:
+            del values["module"]["variant"]
         canonical = json.dumps({name: value for name, value in values.items() if name != "tune" or value}, sort_keys=True)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()

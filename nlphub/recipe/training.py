@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
+from nlphub.labels import CLASSLESS, ONE_LABEL, WHOLE_TEXTS
 from nlphub.recipe.values import Count, Fraction, Positive, Settings
 
 
@@ -40,8 +41,9 @@ class TrainSettings(Settings):
         label_smoothing: share of the target spread over all classes; of method ``finetune``, the others have no such target.
         class_weights: ``none``, ``balanced`` (inverse frequencies, as in scikit-learn) or a weight for each label.
         patience: evaluations in a row without improvement after which training stops; ``null`` = never.
-        metric: what "better" means on dev: ``macro_f1`` or ``accuracy`` for seq-cls, ``span_f1`` for token-cls; default: the first of
-            the task.
+        metric: what "better" means on dev: ``macro_f1`` or ``accuracy`` for seq-cls and text-matching, which has ``auc`` too, ``span_f1``
+            for token-cls, ``micro_f1``, ``macro_f1`` or ``subset_accuracy`` for multi-label, ``spearman`` or ``pearson`` for regression;
+            default: the first of the task.
         max_tokens: tokens of one forward pass; batches with more are cut and their gradients accumulated.
         precision: of matrix products in training: ``bf16`` or ``fp32``; ``auto`` is bf16 on a GPU and fp32 on a CPU.
         seed: of splits, batches, new weights and dropout.
@@ -51,6 +53,8 @@ class TrainSettings(Settings):
             texts belong together; ``auto`` takes what is best in cross-validation on the training examples.
         r_drop: weight of the divergence between two passes with different dropout (R-Drop); 0 = one pass.
         focal: exponent by which the losses of what is easy shrink (focal loss); 0 = plain cross-entropy.
+        asymmetric: of multi-label: exponent by which the losses of absent labels shrink where they are improbable already (asymmetric loss;
+            its authors take 4); 0 = binary cross-entropy.
         adversarial: ``fgm`` or ``pgd``: learn the batch a second time with word embeddings moved to where the loss is higher.
         adversarial_epsilon: how far at most: the Euclidean norm over the whole matrix.
         adversarial_steps: of pgd, in which the worst place is looked for; each costs a pass. fgm takes one.
@@ -72,7 +76,7 @@ class TrainSettings(Settings):
     label_smoothing: Fraction = 0.0
     class_weights: ClassWeights = "none"
     patience: Count | None = None
-    metric: Literal["macro_f1", "accuracy", "span_f1"] | None = None
+    metric: Literal["macro_f1", "accuracy", "span_f1", "micro_f1", "subset_accuracy", "spearman", "pearson", "auc"] | None = None
     max_tokens: Count = 8192
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -80,6 +84,7 @@ class TrainSettings(Settings):
     method: Literal["finetune", "prototype", "contrastive", "auto"] = "finetune"
     r_drop: Annotated[float, Field(ge=0)] = 0.0
     focal: Annotated[float, Field(ge=0)] = 0.0
+    asymmetric: Annotated[float, Field(ge=0)] = 0.0
     adversarial: Literal["none", "fgm", "pgd"] = "none"
     adversarial_epsilon: Positive = 1.0
     adversarial_steps: Count = 3
@@ -94,11 +99,25 @@ class TrainSettings(Settings):
             found.append("r_drop compares two passes with different dropout, and dropout is 0")
         if self.sampling == "balanced" and self.class_weights == "balanced":
             found.append("sampling: balanced and class_weights: balanced would make up for rare labels twice; keep one")
-        if self.sampling == "balanced" and task != "seq-cls":
-            found.append(f"sampling: balanced needs one label for each text, and {task} has many")
+        if self.sampling == "balanced" and task not in ONE_LABEL:
+            found.append(f"sampling: balanced needs one label for each text, which {task} does not have")
+        found += self._not_of_targets(task)
         if self.method != "finetune":
             found += self._not_of_method(task)
         return found
+
+    def _not_of_targets(self, task: str) -> list[str]:
+        """Options of other losses than the task's."""
+        changed = [name for name in _OF_CLASSES if getattr(self, name) != _default(name)] if task in CLASSLESS else []
+        found = [f"{name} is of tasks in which each text or token has one class; {CLASSLESS[task]}" for name in changed]
+        if self.asymmetric and task != "multi-label":
+            found.append(f"asymmetric is of task multi-label, and this task is {task}")
+        return found
+
+    def not_of_variant(self, variant: str | None) -> list[str]:
+        """Options of losses of single tokens, which heads that learn from whole texts do not have."""
+        changed = [name for name in _OF_CLASSES if getattr(self, name) != _default(name)] if variant in WHOLE_TEXTS else []
+        return [f"{name} is of losses of single tokens, and variant {variant} learns from whole texts" for name in changed]
 
     def _not_of_method(self, task: str) -> list[str]:
         """What only ``finetune`` can have."""
@@ -118,4 +137,16 @@ def _default(name: str) -> Any:
     return TrainSettings.model_fields[name].default
 
 
-OPTIONS = ("method", "r_drop", "focal", "adversarial", "adversarial_epsilon", "adversarial_steps", "average", "sampling", "backoff")
+_OF_CLASSES = ("class_weights", "label_smoothing", "focal", "r_drop")
+OPTIONS = (
+    "method",
+    "r_drop",
+    "focal",
+    "asymmetric",
+    "adversarial",
+    "adversarial_epsilon",
+    "adversarial_steps",
+    "average",
+    "sampling",
+    "backoff",
+)

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from nlphub.calibration import Calibration
 from nlphub.data.examples import Examples
 from nlphub.evaluation.metrics import Metrics
-from nlphub.text.encoding import Encoded, Ints
+from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
 
 Flags = NDArray[np.bool_]
 Logits = NDArray[np.float32]
+Targets = NDArray[Any] | tuple[NDArray[Any], ...]  # see nlphub.tasks.targets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +99,12 @@ class Trainable(Task, Protocol):
     def check_judged(self, examples: Examples, labels: Sequence[str]) -> None:
         """Check that a module with these labels can be judged on these examples. Raises as :meth:`check`."""
 
-    def targets(self, examples: Examples, encoded: Encoded, labels: Sequence[str]) -> Ints:
-        """Numbers of the right outputs, int64: ``(b,)`` where :attr:`rows` is ``"cls"``, else ``(t,)`` with :data:`IGNORED` for tokens
-        that have none."""
+    def targets(self, examples: Examples, encoded: Encoded, labels: Sequence[str]) -> Targets:
+        """What the head should say, as its loss takes it: one row for each text or for each token.
+
+        Of one class each: ``(b,)`` or ``(t,)`` int64 numbers of the right outputs, :data:`IGNORED` for tokens that have none. Of any
+        number of labels: ``(b, n)`` float32 of 0 and 1. Of a number: ``(b,)`` float32. Of several at once: a tuple of such arrays.
+        """
 
     def questions(self, examples: Examples) -> list[Any]:
         """The examples as ``predict`` takes them."""

@@ -30,7 +30,7 @@ class SequenceTask:
 
     def read(self, given: Any, tokenizer: Tokenizer, *, max_length: int) -> Inputs:
         """Strings, or ``(text, text)`` pairs; PaddleHub's lists of one string too. A single string counts as a list of one."""
-        texts, pairs = _separated(as_texts(given))
+        texts, pairs = separated(as_texts(given))
         return Inputs(texts, pairs, tokenizer.encode(texts, pairs, max_length=max_length))
 
     def wanted(self, inputs: Inputs) -> Flags | None:
@@ -70,7 +70,7 @@ class SequenceTask:
         return classification_report(examples.labels, [answer.top[0][0] for answer in predictions], labels)
 
 
-def _separated(given: Iterable[Any]) -> tuple[list[str], list[str] | None]:
+def separated(given: Iterable[Any]) -> tuple[list[str], list[str] | None]:
     """First and second texts of a list of strings, or of a list of pairs.
 
     Raises:

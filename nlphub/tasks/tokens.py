@@ -1,82 +1,71 @@
-"""``token-cls``: labelled stretches of a text, such as names.
+"""``token-cls``: labelled stretches of a text, such as names, or words with their parts of speech.
 
-Inside, each token has a tag: ``O``, ``B-x`` where a span of label x begins, ``I-x`` where it goes on (IOB2). Callers see spans only, in
-code points of their own text.
+How spans become what a head is taught, and its logits become spans, is one of the decoders: :mod:`nlphub.tasks.tagging` (``linear``,
+``crf``) or :mod:`nlphub.tasks.pointing` (``pointer``). Callers see spans only, in code points of their own text. Texts of any length are
+read, in overlapping windows (:mod:`nlphub.text.windows`).
 
-Notation: ``b`` texts, ``t`` tokens of all of them, ``s`` of the longest, ``n`` tags.
+Notation: ``b`` texts, ``t`` tokens of all windows.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nlphub.calibration import Calibration, softmax
-from nlphub.data.batching import places_in, token_batches
+from nlphub.calibration import Calibration
 from nlphub.data.checks import check_for_training, check_labels_known, known_names
 from nlphub.data.examples import Examples
 from nlphub.data.spans import Span
-from nlphub.errors import InputError
+from nlphub.errors import InputError, brief
 from nlphub.evaluation.spans import SpanMetrics, span_report
 from nlphub.labels import check_labels
-from nlphub.tasks.base import IGNORED, Flags, Inputs, Logits
+from nlphub.tasks.base import Flags, Inputs, Logits, Targets
+from nlphub.tasks.found import Decoder, FoundSpan, SpanPrediction
+from nlphub.tasks.pointing import Pointing
 from nlphub.tasks.predictions import as_texts
-from nlphub.text.encoding import Encoded, Ints
+from nlphub.tasks.tagging import Tagging
+from nlphub.tasks.viterbi import Transitions, best_tags, is_table
+from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
+from nlphub.text.windows import Windows, read_windows
 
-_DECODED = 1 << 16  # tokens of texts that are decoded at once, with their padding: bounds memory
-
-
-@dataclass(frozen=True, slots=True)
-class FoundSpan:
-    """A stretch of the caller's text and what it is.
-
-    Attributes:
-        start, end: ``text[start:end]`` in code points of the text as the caller wrote it.
-        label: its type.
-        score: mean probability of its tags, 0 to 1.
-        text: the slice.
-    """
-
-    start: int
-    end: int
-    label: str
-    score: float
-    text: str
+__all__ = ["FoundSpan", "SpanPrediction", "TokenTask", "WindowedInputs", "best_tags", "decoder_of", "decoding_problems"]
 
 
-@dataclass(frozen=True, slots=True)
-class SpanPrediction:
-    """What was found in one text.
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowedInputs(Inputs):
+    """Inputs as windows; ``encoded`` holds these.
 
     Attributes:
-        spans: by place; they do not overlap.
-        truncated: whether the text is longer than the module reads, so that its end was not searched.
+        windows: which text each is of, and which tokens it owns.
     """
 
-    spans: tuple[FoundSpan, ...]
-    truncated: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; scores with six decimals."""
-        return {"spans": [{**asdict(span), "score": round(span.score, 6)} for span in self.spans], "truncated": self.truncated}
-
-    def cells(self) -> tuple[str, str]:
-        """For a table for people: the answer, and how probable it is."""
-        found = [(f"{span.text} ({span.label})", f"{span.score:.3f}") for span in self.spans]
-        return ", ".join(text for text, _ in found) or "(none)", ", ".join(score for _, score in found)
+    windows: Windows
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class TokenTask:
-    """Spans in each text."""
+    """Spans in each text.
 
-    name = "token-cls"
-    rows: Literal["cls", "all"] = "all"
+    Attributes:
+        decoder: of the head.
+        stride: of :func:`~nlphub.text.windows.read_windows`; ``None`` = its default.
+    """
+
+    decoder: Decoder = field(default_factory=Tagging)
+    stride: int | None = None
+
+    @property
+    def name(self) -> str:
+        """``token-cls``."""
+        return "token-cls"
+
+    @property
+    def rows(self) -> Literal["cls", "all"]:
+        """Tokens."""
+        return "all"
 
     def outputs(self, labels: Sequence[str]) -> tuple[str, ...]:
-        """``O``, then ``B-x`` and ``I-x`` of each label.
+        """What the decoder needs of the head: of ``linear`` and ``crf`` the tags ``O``, ``B-x``, ``I-x``.
 
         Raises:
             InputError: the labels are no names, or are tags already.
@@ -86,12 +75,13 @@ class TokenTask:
             raise InputError(
                 f"labels={list(labels)} are tags; token-cls takes the types of spans, e.g. labels=['PER', 'LOC'], and makes the tags itself"
             )
-        return ("O", *(f"{prefix}-{label}" for label in labels for prefix in "BI"))
+        return self.decoder.outputs(labels)
 
-    def read(self, given: Any, tokenizer: Tokenizer, *, max_length: int) -> Inputs:
+    def read(self, given: Any, tokenizer: Tokenizer, *, max_length: int) -> WindowedInputs:
         """Strings; PaddleHub's lists of one string too. A single string counts as a list of one."""
         texts = as_texts(given)
-        return Inputs(texts, None, tokenizer.encode(texts, max_length=max_length))
+        windows = read_windows(texts, tokenizer, max_length=max_length, stride=self.stride)
+        return WindowedInputs(texts, None, windows.encoded, windows)
 
     def wanted(self, inputs: Inputs) -> Flags | None:
         """All tokens."""
@@ -100,20 +90,21 @@ class TokenTask:
     def decode(
         self, logits: Logits, inputs: Inputs, labels: Sequence[str], *, top_k: int, calibration: Calibration
     ) -> list[SpanPrediction]:
-        """The most probable tags that are in order, as spans; those whose score is below the threshold are left out."""
-        probabilities = softmax(logits, temperature=calibration.temperature)
-        body, encoded = _body(inputs.encoded), inputs.encoded
-        tags = best_tags(np.log(np.maximum(probabilities, 1e-300))[body], _lengths(encoded, body))
-        chosen = np.take_along_axis(probabilities[body], tags[:, None], 1)[:, 0]
+        """The spans that the decoder finds; those whose score is below the threshold are left out.
+
+        Args:
+            logits: ``(t, n)`` of all windows.
+        """
+        if not isinstance(inputs, WindowedInputs):
+            raise TypeError("token-cls is asked about what its own read() gave")
         found: list[list[FoundSpan]] = [[] for _ in inputs.texts]
-        places, owner = encoded.offsets[body], np.repeat(np.arange(len(encoded)), _lengths(encoded, body))
-        for first, last in _runs(tags):
-            text, start, end = int(owner[first]), int(places[first, 0]), int(places[last - 1, 1])
-            score = float(chosen[first:last].mean())
-            if score >= calibration.threshold:
-                label = labels[(int(tags[first]) - 1) // 2]
-                found[text].append(FoundSpan(start, end, label, score, inputs.texts[text][start:end]))
-        return [SpanPrediction(tuple(spans), bool(cut)) for spans, cut in zip(found, encoded.truncated, strict=True)]
+        offsets = inputs.windows.offsets
+        for one in self.decoder.find(logits, inputs.windows, labels=len(labels), temperature=calibration.temperature):
+            if one.score >= calibration.threshold:
+                start, end = int(offsets[one.first, 0]), int(offsets[one.behind - 1, 1])
+                text = inputs.texts[one.text]
+                found[one.text].append(FoundSpan(start, end, labels[one.label], one.score, text[start:end]))
+        return [SpanPrediction(tuple(spans), bool(cut)) for spans, cut in zip(found, inputs.windows.cut, strict=True)]
 
     def label_names(self, examples: Examples) -> tuple[str, ...]:
         """The distinct labels of the spans, sorted by code point."""
@@ -123,24 +114,15 @@ class TokenTask:
         self, train: Examples, dev: Examples | None = None, *, test: Examples | None = None, labels: Sequence[str] | None = None
     ) -> None:
         """See :func:`nlphub.data.checks.check_for_training`."""
-        check_for_training(train, dev, test=test, labels=labels, needs="spans")
+        check_for_training(train, dev, test=test, labels=labels, needs="spans", nested=self.decoder.nested)
 
     def check_judged(self, examples: Examples, labels: Sequence[str]) -> None:
-        """See :func:`nlphub.data.checks.check_labels_known`."""
-        check_labels_known(examples, labels, needs="spans")
+        """See :func:`nlphub.data.checks.check_labels_known`. Nested spans can be judged, whatever the decoder finds."""
+        check_labels_known(examples, labels, needs="spans", nested=True)
 
-    def targets(self, examples: Examples, encoded: Encoded, labels: Sequence[str]) -> Ints:
-        """``(t,)`` the number of each token's tag. A token belongs to a span that it overlaps; special tokens have no tag."""
-        number = {name: 2 * index + 1 for index, name in enumerate(labels)}
-        tags = np.where(_body(encoded), 0, IGNORED).astype(np.int64)
-        for row, spans in enumerate(examples.spans):
-            first, behind = int(encoded.starts[row]) + 1, int(encoded.starts[row + 1]) - 1  # without [CLS] and [SEP]
-            places = encoded.offsets[first:behind]
-            for span in spans:
-                a, b = np.searchsorted(places[:, 1], span.start, "right"), np.searchsorted(places[:, 0], span.end, "left")
-                tags[first + a : first + b] = number[span.label] + 1
-                tags[first + a : first + min(a + 1, b)] = number[span.label]
-        return tags
+    def targets(self, examples: Examples, encoded: Encoded, labels: Sequence[str]) -> Targets:
+        """The decoder's. What stands behind the end of a text that was cut has none."""
+        return self.decoder.targets(examples, encoded, labels)
 
     def questions(self, examples: Examples) -> list[Any]:
         """The texts."""
@@ -152,59 +134,24 @@ class TokenTask:
         return span_report(examples.spans, found, labels)
 
 
-def best_tags(scores: NDArray[np.float64], lengths: Ints) -> Ints:
-    """The best tags of each text in which every ``I-x`` follows a ``B-x`` or ``I-x`` (Viterbi, 1967), all texts at once.
+def decoding_problems(task: Any, variant: Any, facts: Any, labels: Any) -> Iterator[str]:
+    """What is wrong with the facts about decoding in an artefact, which somebody may have edited."""
+    if not (variant is None or isinstance(variant, str)) or not isinstance(facts, dict):
+        yield f"decoding: expected a variant's name and a table, found {brief(variant)} and {brief(facts)}"
+    elif (task, variant) == ("token-cls", "crf") and isinstance(labels, list):
+        n = 2 * len(labels) + 1
+        for name, shape in (("pairs", (n, n)), ("first", (n,)), ("last", (n,))):
+            values = facts.get(name)
+            if not is_table(values, shape):
+                yield f"decoding.{name}: expected {' x '.join(map(str, shape))} finite numbers, found {brief(values)}"
+
+
+def decoder_of(variant: str | None, facts: Mapping[str, Any]) -> Decoder:
+    """The decoder of a variant of the head.
 
     Args:
-        scores: ``(t, n)`` log-probabilities of ``O, B-1, I-1, B-2, I-2, ...``, text after text.
-        lengths: ``(b,)`` tokens of each text, which may be 0.
-
-    Returns:
-        ``(t,)`` int64. Of equal tags the first is taken.
+        facts: ``Head.decoding``: what the head knows that decoding needs. While a head is taught, nothing is needed.
     """
-    tags, starts = np.zeros(len(scores), np.int64), np.cumsum(lengths) - lengths
-    for rows in token_batches(lengths, max_tokens=_DECODED):
-        tokens = np.repeat(starts[rows], lengths[rows]) + places_in(lengths[rows])
-        tags[tokens] = _viterbi(scores[tokens], lengths[rows])
-    return tags
-
-
-def _viterbi(scores: NDArray[np.float64], lengths: Ints) -> Ints:
-    """:func:`best_tags` of texts of about the same length, in padded tables."""
-    texts, longest = len(lengths), int(lengths.max(initial=0))
-    table = np.zeros((texts, longest, scores.shape[1]))
-    inside = np.arange(longest) < lengths[:, None]
-    table[inside] = scores
-    table[~inside, 1:] = -np.inf  # behind its end a text has O's that cost nothing
-    table[:, :1, 2::2] = -np.inf
-    before = np.zeros((texts, longest, scores.shape[1]), np.int64)
-    best = table[:, 0] if longest else np.zeros((texts, scores.shape[1]))
-    each = np.arange(scores.shape[1])
-    begins, goes_on = each[1::2], each[2::2]
-    for place in range(1, longest):
-        before[:, place] = best.argmax(axis=1)[:, None]
-        before[:, place, goes_on] = np.where(best[:, begins] >= best[:, goes_on], begins, goes_on)
-        best = table[:, place] + np.take_along_axis(best, before[:, place], 1)
-    tags = np.zeros((texts, longest), np.int64)
-    last = best.argmax(axis=1)
-    for place in reversed(range(longest)):
-        tags[:, place] = last
-        last = before[np.arange(texts), place, last]
-    return tags[inside]
-
-
-def _body(encoded: Encoded) -> Flags:
-    """``(t,)`` bool: the tokens that stand for text."""
-    return encoded.offsets[:, 1] > encoded.offsets[:, 0]
-
-
-def _lengths(encoded: Encoded, body: Flags) -> Ints:
-    """``(b,)`` tokens that stand for text."""
-    return np.diff(np.concatenate([[0], np.cumsum(body)])[encoded.starts])
-
-
-def _runs(tags: Ints) -> Iterator[tuple[int, int]]:
-    """``(first, behind the last)`` token of every span. One text's last span ends before the next text: that begins with O or B."""
-    begins = np.flatnonzero(tags % 2 == 1)
-    stops = np.flatnonzero(np.append((tags == 0) | (tags % 2 == 1), True))
-    yield from zip(begins.tolist(), stops[np.searchsorted(stops, begins, "right")].tolist(), strict=True)
+    if variant == "pointer":
+        return Pointing()
+    return Tagging(Transitions.of(facts) if variant == "crf" and facts else None)

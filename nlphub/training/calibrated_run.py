@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nlphub.data.examples import Examples
 from nlphub.data.read import load_data
 from nlphub.evaluation.trust import Judgement, judge_calibration
+from nlphub.labels import ONE_LABEL
 from nlphub.module import Module
 from nlphub.recipe import Recipe
 from nlphub.training.calibrate import CalibrationReport, calibrate, hold
+from nlphub.training.thresholds import TASK as THRESHOLDS_OF
+from nlphub.training.thresholds import Thresholds, set_thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Calibrated:
         judged: on the test set, with the other half of the out-of-scope texts; ``None`` without a test set.
     """
 
+    file: ClassVar[str] = "calibration.json"
     report: CalibrationReport
     judged: Judgement | None
 
@@ -67,9 +71,11 @@ def load_outside(recipe: Recipe) -> Outside:
     return Outside(halves[0], halves[1] if len(halves[1]) else None)
 
 
-def calibrate_run(module: Module, recipe: Recipe, splits: Mapping[str, Examples], outside: Outside) -> Calibrated | None:
+def calibrate_run(module: Module, recipe: Recipe, splits: Mapping[str, Examples], outside: Outside) -> Calibrated | Thresholds | None:
     """Calibrate the trained module of a run; ``None`` without a dev set, or for a task that has no calibration."""
-    if module.task != "seq-cls" or "dev" not in splits:
+    if module.task == THRESHOLDS_OF and "dev" in splits:
+        return set_thresholds(module, splits["dev"])
+    if module.task not in ONE_LABEL or "dev" not in splits:
         return None
     wanted = recipe.calibration
     report = calibrate(

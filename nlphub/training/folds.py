@@ -109,7 +109,7 @@ def publish_suspects(recipe: Recipe, suspects: Sequence[Suspect]) -> list[Path]:
     """
     folders, run = [folds_folder(recipe)], Path(recipe.run.folder).expanduser().absolute()
     if before := run_folder.facts(run):
-        splits = load_splits(recipe.data, seed=recipe.train.seed)
+        splits = load_splits(recipe.data, seed=recipe.train.seed, nested=recipe.nested)
         if before.get("data_sha256") == {name: examples.digest() for name, examples in splits.items()}:
             folders.append(run)
     files = [folder / "report" / "suspects.json" for folder in folders]
@@ -135,7 +135,7 @@ class _Work:
     def of(cls, recipe: Recipe, folds: int, *, use_gpu: bool, progress: bool) -> "_Work":
         if recipe.task != TASK:
             raise InputError(f"Only {TASK} has a cross-validation with probabilities of labels, and this recipe's task is {recipe.task}")
-        splits = load_splits(recipe.data.model_copy(update={"split": {}, "test": None}), seed=recipe.train.seed)
+        splits = load_splits(recipe.data.model_copy(update={"split": {}, "test": None}), seed=recipe.train.seed, nested=recipe.nested)
         train, dev = splits["train"], splits.get("dev")
         trainable(TASK).check(train, dev)
         labels = trainable(TASK).label_names(train)

@@ -21,22 +21,23 @@ import torch
 from torch import Tensor
 
 from nlphub.checkpoints.native import tensors, weights_digest
-from nlphub.data.batching import epoch_batches, micro_batches, pack, token_rows
+from nlphub.data.batching import epoch_batches, micro_batches, pack
 from nlphub.data.examples import Examples
 from nlphub.errors import InputError, TrainingError
 from nlphub.kernels import Noise
 from nlphub.labels import score_name
 from nlphub.module import Module
 from nlphub.nn.encoder import to_tensors
+from nlphub.nn.forms import variant_of
 from nlphub.recipe import TrainSettings
 from nlphub.tasks import trainable
-from nlphub.tasks.base import IGNORED
+from nlphub.tasks.targets import classes_of, count_judged, targets_of
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.training.adversarial import Adversary
 from nlphub.training.average import Average
 from nlphub.training.backoff import Backoff, backed_off_rate
 from nlphub.training.facts import Step
-from nlphub.training.objectives import Objective, class_weights
+from nlphub.training.objectives import Objective, target_tensors
 from nlphub.training.optim import schedule, set_rates
 from nlphub.training.precision import autocast, precision
 from nlphub.training.state import Progress
@@ -63,14 +64,14 @@ class Loop:
         if settings.dropout is not None:
             module.set_dropout(settings.dropout)
         self.precision = precision(settings.precision, module.device)
-        self.task = trainable(module.task)
+        self.task = trainable(module.task, variant_of(module.task_head))
         _check_options(settings, module)
         self.encoded = module.tokenize(train.texts, train.pairs)
         self.lengths = self.encoded.lengths
         _tell_of_cuts(self.encoded, module.max_length)
         self.targets = self.task.targets(train, self.encoded, module.labels)
-        weights = class_weights(settings.class_weights, self.targets, self.task.outputs(module.labels))
-        self.objective = Objective(weights, settings.label_smoothing, settings.focal, settings.r_drop)
+        module.task_head.prepare(self.targets, trained=module.trained)
+        self.objective = Objective.of(settings, self.targets, self.task.outputs(module.labels))
         self.adversary = Adversary.of(settings, module.encoder.embeddings.word.weight)
         named = tensors(module.encoder, module.head)
         self.average = Average(named, settings.average) if settings.average else None
@@ -95,7 +96,7 @@ class Loop:
     def batches(self, *, after: int) -> Iterator[tuple[int, Ints]]:
         """``(step, examples)`` of every optimizer step that follows step ``after``."""
         size, seed = self._examples_per_step, self.settings.seed
-        classes = self.targets if self.settings.sampling == "balanced" else None
+        classes = classes_of(self.targets) if self.settings.sampling == "balanced" else None
         for epoch in range(after // self.steps_per_epoch, self.settings.epochs):
             order = epoch_batches(self.lengths, batch_size=size, seed=seed, epoch=epoch, classes=classes)
             for number, batch in enumerate(order, start=epoch * self.steps_per_epoch + 1):
@@ -174,7 +175,7 @@ class Loop:
     def _backward(self, number: int, batch: Ints, *, only: Sequence[Tensor] | None = None) -> Tensor:
         """Add the gradients (of the tensors ``only``, or of all) of the mean loss over the targets of ``batch``, part by part; the loss."""
         total = torch.zeros((), device=self.module.device)
-        judged = max(1, int((self.targets[self._rows(batch)] != IGNORED).sum()))
+        judged = max(1, count_judged(targets_of(self.targets, self.encoded, batch)))
         for part in self._parts(batch):
             with autocast(self.module.device, self.precision):
                 losses = self._losses(part, Noise.of_step(self.settings.seed, number))
@@ -187,21 +188,19 @@ class Loop:
         for first in range(0, len(batch), self.settings.batch_size):
             yield from micro_batches(batch[first : first + self.settings.batch_size], self.lengths, max_tokens=self.settings.max_tokens)
 
-    def _rows(self, examples: Ints) -> Ints:
-        """Where the targets of these examples stand."""
-        return examples if self.task.rows == "cls" else token_rows(self.encoded, examples)
-
     def _losses(self, part: Ints, noise: Noise) -> Tensor:
-        packed = to_tensors(pack(self.encoded, part), self.module.device)
-        targets = torch.from_numpy(self.targets[self._rows(part)]).to(self.module.device)
-        return self.objective.losses(self.module, packed, targets, noise)
+        packed = to_tensors(self.module.task_head.arrange(pack(self.encoded, part)), self.module.device)
+        targets = targets_of(self.targets, self.encoded, part)
+        return self.objective.losses(self.module, packed, target_tensors(targets, self.module.device), noise)
 
 
 def _check_options(settings: TrainSettings, module: Module) -> None:
-    problems = settings.problems(str(module.task))
+    problems = settings.problems(str(module.task)) + settings.not_of_variant(variant_of(module.task_head))
     config = module.encoder.config
     if settings.r_drop and settings.dropout != 0 and not (config.dropout or config.attention_dropout or module.task_head.probability):
         problems.append("r_drop compares two passes with different dropout, and this module has none; set dropout")
+    if settings.metric == "auc" and len(module.labels) != 2:
+        problems.append(f"metric auc is of two labels, and this module has {len(module.labels)}")
     if problems:
         raise InputError("These training options do not fit:", problems)
 

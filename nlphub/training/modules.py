@@ -17,6 +17,7 @@ def new_module(recipe: Recipe, train: Examples) -> Module:
         directory=recipe.module.directory,
         version=recipe.module.version,
         task=recipe.task,
+        variant=recipe.module.variant,
         labels=trainable(recipe.task).label_names(train),
         max_length=recipe.data.max_length,
         seed=recipe.train.seed,

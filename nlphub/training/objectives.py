@@ -5,6 +5,7 @@ Notation: ``r`` rows that have targets (texts of seq-cls, tokens of token-cls), 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from nlphub.data.batching import Packed
 from nlphub.errors import InputError
 from nlphub.kernels import Noise
 from nlphub.module import Module
-from nlphub.tasks.base import IGNORED
+from nlphub.recipe import TrainSettings
+from nlphub.tasks.base import IGNORED, Targets
+from nlphub.tasks.targets import classes_of
 from nlphub.text.encoding import Ints
 
 
@@ -28,15 +31,29 @@ class Objective:
         label_smoothing: share of the target that is spread over all outputs.
         focal: exponent of the focal loss; 0 = plain cross-entropy.
         r_drop: weight of the divergence of two passes; 0 = one pass.
+        asymmetric: exponent of the asymmetric loss; 0 = plain binary cross-entropy.
     """
 
     class_weights: Tensor | None = None
     label_smoothing: float = 0.0
     focal: float = 0.0
     r_drop: float = 0.0
+    asymmetric: float = 0.0
 
-    def losses(self, module: Module, packed: Packed[Tensor], targets: Tensor, noise: Noise) -> Tensor:
-        """``(r,)`` float32; rows without a target have 0.
+    @classmethod
+    def of(cls, settings: TrainSettings, targets: Targets, names: Sequence[str]) -> "Objective":
+        """What these settings ask for; see :func:`class_weights`."""
+        weights = None if settings.class_weights == "none" else class_weights(settings.class_weights, classes_of(targets), names)
+        return cls(weights, settings.label_smoothing, settings.focal, settings.r_drop, settings.asymmetric)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of the head's loss that are on."""
+        named = {"class_weights": self.class_weights, "label_smoothing": self.label_smoothing, "asymmetric": self.asymmetric}
+        return {name: value for name, value in named.items() if isinstance(value, Tensor) or value}
+
+    def losses(self, module: Module, packed: Packed[Tensor], targets: Any, noise: Noise) -> Tensor:
+        """``(r,)`` float32; rows without a target have 0. A head whose loss is not of rows, but of whole texts, gives what it gives.
 
         With ``r_drop`` (Liang et al., 2021, arXiv:2106.14448) it is the mean of the losses of two passes with different dropout, and
         ``r_drop`` times the mean of the two divergences between them, as in the example of the authors' code (in the paper's formula
@@ -44,15 +61,23 @@ class Objective:
         """
         first = module(packed, noise=noise)
         if not self.r_drop:
-            return self.of_logits(module, first, targets)
+            return self.of_logits(module, packed, first, targets)
         second = module(packed, noise=_other(noise))
-        told = 0.5 * (self.of_logits(module, first, targets) + self.of_logits(module, second, targets))
-        return told + self.r_drop * divergence(first, second) * (targets != IGNORED)
+        told = 0.5 * (self.of_logits(module, packed, first, targets) + self.of_logits(module, packed, second, targets))
+        there: Tensor = targets != IGNORED
+        return told + self.r_drop * divergence(first, second) * there
 
-    def of_logits(self, module: Module, logits: Tensor, targets: Tensor) -> Tensor:
+    def of_logits(self, module: Module, packed: Packed[Tensor], logits: Tensor, targets: Any) -> Tensor:
         """``(r,)`` the losses of one pass, whose logits are ``(r, n)``."""
-        losses = module.task_head.loss(logits, targets, class_weights=self.class_weights, label_smoothing=self.label_smoothing)
+        losses = module.task_head.loss(logits, targets, packed=packed, **self.options)
         return losses * focal_factor(logits, targets, self.focal) if self.focal else losses
+
+
+def target_tensors(targets: Targets, device: torch.device) -> Any:
+    """The same as a tensor, or as a tuple of tensors."""
+    if isinstance(targets, tuple):
+        return tuple(torch.from_numpy(one).to(device) for one in targets)
+    return torch.from_numpy(targets).to(device)
 
 
 def focal_factor(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:

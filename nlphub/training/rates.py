@@ -15,6 +15,7 @@ from nlphub.data.examples import Examples
 from nlphub.data.read import load_splits
 from nlphub.errors import InputError, TrainingError
 from nlphub.module import Module
+from nlphub.nn.forms import variant_of
 from nlphub.recipe import Recipe, TrainSettings, load_recipe
 from nlphub.tasks import task_of, trainable
 from nlphub.training.loop import Loop
@@ -87,7 +88,7 @@ def find_learning_rate(recipe: Recipe | str | Path, *, low: float = 1e-6, high: 
         TrainingError: the loss breaks before 10 steps; the message names the cure.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    splits = load_splits(recipe.data.model_copy(update={"dev": None, "test": None}), seed=recipe.train.seed)
+    splits = load_splits(recipe.data.model_copy(update={"dev": None, "test": None}), seed=recipe.train.seed, nested=recipe.nested)
     return range_test(new_module(recipe, splits["train"]), splits["train"], recipe.train, low=low, high=high, steps=steps)
 
 
@@ -119,7 +120,7 @@ def range_test(module: Module, train: Any, settings: TrainSettings, *, low: floa
 
 def _loop(module: Module, examples: Examples, settings: TrainSettings) -> Loop:
     """A loop over a copy of the module, whose rates are factors: 1 for the head."""
-    task = trainable(module.task or task_of(examples))
+    task = trainable(module.task or task_of(examples), variant_of(module.head) if module.head else module.variant)
     task.check(examples, labels=module.labels or None)
     own = copy.deepcopy(module, {id(module.tokenizer): module.tokenizer})
     if own.head is None:

@@ -8,7 +8,7 @@
       metrics.jsonl   one line for each optimizer step
       best/  last/    module folders; last/ also holds the state that --resume needs
       report/         report.html and what it is made from (nlphub.evaluation.report): metrics.json, judged.jsonl, data.json,
-                      calibration.json; confusion.svg of tasks that have classes
+                      calibration.json or thresholds.json; confusion.svg of tasks that have classes
 """
 
 import platform
@@ -38,6 +38,7 @@ from nlphub.training.few.loop import check_few
 from nlphub.training.modules import new_module, pinned
 from nlphub.training.objectives import check_weights
 from nlphub.training.run_report import report_run
+from nlphub.training.thresholds import Thresholds
 from nlphub.training.trainer import Report, Trainer
 
 
@@ -53,7 +54,7 @@ class Run:
         weights_digest: sha256 of the kept weights.
         artefact: the exported folder, if the recipe asks for one.
         predictions: what the artefact answers to the recipe's examples.
-        calibrated: how; ``None`` without a dev set, or of a task that has no calibration.
+        calibrated: how; of multi-label the thresholds of its labels; ``None`` without a dev set, or of a task that has no calibration.
         page: the report, ``report.html``; ``None`` if something kept it from being written, which is logged.
     """
 
@@ -63,8 +64,8 @@ class Run:
     judged_on: str | None
     weights_digest: str
     artefact: Path | None
-    predictions: Mapping[str, Any]
-    calibrated: Calibrated | None
+    predictions: Mapping[str | tuple[str, str], Any]
+    calibrated: Calibrated | Thresholds | None
     page: Path | None = None
 
     @property
@@ -86,9 +87,9 @@ def finetune(recipe: Recipe | str | Path, *, overwrite: bool = False, resume: bo
         InputError: the folder holds something already, or the data are not fit for training (nothing is written then).
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    splits = load_splits(recipe.data, seed=recipe.train.seed)
+    splits = load_splits(recipe.data, seed=recipe.train.seed, nested=recipe.nested)
     outside = load_outside(recipe)
-    task = trainable(recipe.task)
+    task = trainable(recipe.task, recipe.module.variant)
     task.check(splits["train"], splits.get("dev"), test=splits.get("test"))
     check_weights(recipe.train.class_weights, outputs_of(task.name, task.label_names(splits["train"])))
     if recipe.train.method != "finetune":
@@ -115,7 +116,7 @@ def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], outside: Outside,
     calibrated = calibrate_run(module, recipe, splits, outside)
     if calibrated is not None:
         module.save(folder / "best")
-        publish_json(folder / "report" / "calibration.json", calibrated.as_dict())
+        publish_json(folder / "report" / calibrated.file, calibrated.as_dict())
     judged_on = next((name for name in ("test", "dev") if name in splits), None)
     metrics = trainer.evaluate(splits[judged_on]) if judged_on else None
     if metrics is not None:
@@ -152,12 +153,12 @@ def _export(module: Module, recipe: Recipe) -> Path | None:
     if recipe.export.folder is None:
         return None
     folder = Path(recipe.export.folder).expanduser()
-    module.export(folder)
+    module.export(folder, **run_folder.options_of(recipe))
     return folder
 
 
-def _first_answers(artefact: Path | None, recipe: Recipe) -> dict[str, Any]:
+def _first_answers(artefact: Path | None, recipe: Recipe) -> dict[str | tuple[str, str], Any]:
     if artefact is None or not recipe.examples:
         return {}
-    texts = list(recipe.examples)
+    texts: list[Any] = list(recipe.examples)
     return dict(zip(texts, Predictor(artefact)(texts), strict=True))

@@ -134,3 +134,17 @@ def facts(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and "recipe_sha256" in found else None
+
+
+def export_options(folder: Path) -> dict[str, Any]:
+    """What a run knows about its export, as ``Module.export`` takes it: its recipe's digest, and whether it learnt from pairs. Nothing of
+    what is no run."""
+    if facts(folder) is None or not (folder / RECIPE).is_file():
+        return {}
+    recipe = load_any_recipe(folder / RECIPE)
+    return options_of(recipe) if isinstance(recipe, Recipe) else {}
+
+
+def options_of(recipe: Recipe) -> dict[str, Any]:
+    """:func:`export_options` of a run that was made from ``recipe``."""
+    return {"recipe": recipe.digest(), "pairs": True if recipe.data.pair is not None else None}

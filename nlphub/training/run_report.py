@@ -10,6 +10,7 @@ from nlphub.evaluation.report.collected import describe_splits
 from nlphub.evaluation.report.judged import judged_answers, write_judged
 from nlphub.evaluation.report.page import write_report
 from nlphub.files import publish_json
+from nlphub.labels import ONE_LABEL
 from nlphub.module import Module
 from nlphub.tasks import trainable
 
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def report_run(folder: Path, module: Module, splits: Mapping[str, Examples], judged_on: str | None) -> Path | None:
-    """Write ``report/judged.jsonl`` (of seq-cls), ``report/data.json`` and ``report/report.html``.
+    """Write ``report/judged.jsonl`` (of seq-cls and text-matching), ``report/data.json`` and ``report/report.html``.
 
     A training that has succeeded does not fail for its report: what keeps it from being written is logged, with the command that mends it.
 
@@ -27,10 +28,10 @@ def report_run(folder: Path, module: Module, splits: Mapping[str, Examples], jud
     Returns:
         The report, or ``None``.
     """
-    classifier = module.task == "seq-cls"
+    classifier = module.task in ONE_LABEL
     if classifier and judged_on is not None:
         judged = splits[judged_on]
-        logits = module.logits(trainable("seq-cls").questions(judged))
+        logits = module.logits(trainable(module.task).questions(judged))
         write_judged(folder / "report" / "judged.jsonl", judged_answers(judged, logits, module.labels, module.calibration))
     try:
         publish_json(folder / "report" / "data.json", describe_splits(splits, words=classifier))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlphub.errors import require
+from nlphub.labels import CLASSLESS
 from nlphub.recipe import TrainSettings
 from nlphub.recipe.space import Range
 
@@ -22,9 +23,9 @@ _JUDGED = 4  # finished trials before any is cut short
 _PATIENCE = 2  # the first evaluation after which one is cut short
 
 
-def default_space(train: TrainSettings) -> dict[str, Range | tuple[Any, ...]]:
+def default_space(train: TrainSettings, task: str = "seq-cls") -> dict[str, Range | tuple[Any, ...]]:
     """What is tried where a recipe has no ``tune`` section: epochs around the recipe's, and what matters most on small data."""
-    return {
+    space: dict[str, Range | tuple[Any, ...]] = {
         "learning_rate": Range(low=3e-5, high=1e-3, log=True),
         "batch_size": (8, 16, 32),
         "epochs": Range(low=max(1, train.epochs // 2), high=2 * train.epochs),
@@ -32,6 +33,9 @@ def default_space(train: TrainSettings) -> dict[str, Range | tuple[Any, ...]]:
         "dropout": Range(low=0.0, high=0.2),
         "label_smoothing": (0.0, 0.1),
     }
+    if task in CLASSLESS:
+        del space["label_smoothing"]
+    return space
 
 
 class Search:

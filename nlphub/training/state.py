@@ -154,6 +154,11 @@ def _read_facts(folder: Path, kinds: Mapping[str, tuple[type, ...]]) -> dict[str
     return facts
 
 
+def _least(name: str) -> int:
+    """The smallest value of a number: only scores, correlations among them, can be below 0."""
+    return -1 if name == "best_score" else 0
+
+
 def _parse(raw: bytes, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     """What :func:`write_state` wrote; a ``ValueError`` says what is wrong with it."""
     if len(raw) > _MAX_FACTS:
@@ -162,6 +167,6 @@ def _parse(raw: bytes, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     if not isinstance(facts, dict) or facts.keys() != {*kinds, "sha256"}:
         raise ValueError(f"its keys should be {', '.join(kinds)}, sha256")
     for name, value in facts.items():
-        if type(value) not in kinds.get(name, (str,)) or (type(value) in (int, float) and not 0 <= value < math.inf):
+        if type(value) not in kinds.get(name, (str,)) or (type(value) in (int, float) and not _least(name) <= value < math.inf):
             raise ValueError(f"{name} is {brief(value)}")
     return facts

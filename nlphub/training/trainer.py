@@ -14,6 +14,7 @@ from nlphub.data.examples import Examples
 from nlphub.errors import InputError
 from nlphub.labels import named, score_name
 from nlphub.module import Module
+from nlphub.nn.forms import variant_of
 from nlphub.recipe import TrainSettings
 from nlphub.tasks import task_of, trainable
 from nlphub.training.bar import with_bar
@@ -144,7 +145,7 @@ class Trainer:
         yield from self._steps(self._loop(self.settings, train, dev), dev, resume=resume)
 
     def _loop(self, settings: TrainSettings, train: Examples, dev: Examples | None) -> Loop | FewLoop:
-        task = trainable(self.module.task or task_of(train))
+        task = trainable(self.module.task or task_of(train), variant_of(self.module.head) if self.module.head else self.module.variant)
         score_name(settings.metric, task.name)
         task.check(train, dev, labels=self.module.labels or None)
         labels, self.choice = self.module.labels or task.label_names(train), None
@@ -196,7 +197,7 @@ class Trainer:
         return Examples([replace(example, label=name) for example, name in zip(examples, names, strict=True)], source=examples.source)
 
     def _fit_head(self, task: str, labels: Sequence[str]) -> None:
-        if self.module.head is None or self.module.head.form:  # prototypes are not learnt by steps: fine-tuning makes the usual head
+        if self.module.head is None or not self.module.head.by_steps:  # prototypes: fine-tuning makes the usual head
             self.module.add_head(task, labels)
         if self.optimizer is not None:
             join(self.optimizer, self.module.parameters())

@@ -187,12 +187,15 @@ class _Work:
             raise InputError(
                 f"A search is of train.method=finetune, and this recipe's is {recipe.train.method}, which has nothing to search"
             )
-        space: dict[str, Range | tuple[Any, ...]] = {str(key): values for key, values in recipe.tune.items()} or default_space(recipe.train)
+        space: dict[str, Range | tuple[Any, ...]] = {str(key): values for key, values in recipe.tune.items()} or default_space(
+            recipe.train, recipe.task
+        )
         search = Search(space, seed=recipe.train.seed)
-        splits = load_splits(recipe.data.model_copy(update={"test": None}), seed=recipe.train.seed)  # what is cut off as test is not used
+        given = recipe.data.model_copy(update={"test": None})  # what is cut off as test is not used
+        splits = load_splits(given, seed=recipe.train.seed, nested=recipe.nested)
         if "dev" not in splits:
             raise InputError("A search compares dev scores, and this recipe has no dev set: give data.dev, or data.split={dev: 0.1}")
-        task = trainable(recipe.task)
+        task = trainable(recipe.task, recipe.module.variant)
         task.check(splits["train"], splits["dev"])
         check_weights(recipe.train.class_weights, outputs_of(task.name, task.label_names(splits["train"])))
         return cls(recipe, tuning_folder(recipe), splits["train"], splits["dev"], space, search, progress)

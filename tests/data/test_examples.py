@@ -45,12 +45,12 @@ def test_what_is_no_list_of_examples_is_refused_with_the_way_to_read_it(rows: An
 
 def test_all_bad_rows_are_reported_at_once() -> None:
     with pytest.raises(DataError) as raised:
-        Examples.of([("a", "x"), "word", ("a", "b", "c"), {"Text": "a"}, ("a", ["x"]), {"text": "b"}])
+        Examples.of([("a", "x"), "word", ("a", "b", "c"), {"Text": "a"}, ("a", {"x": 1}), {"text": "b"}])
     assert raised.value.problems == (
         "row 2: 'word' is neither a (text, label) pair nor a mapping with 'text' and 'label'",
         "row 3: ('a', 'b', 'c') is neither a (text, label) pair nor a mapping with 'text' and 'label'",
         "row 4: there is no 'text' among its keys 'Text'. Did you mean 'Text'?",
-        "row 5: ['x'] is neither text nor a number",
+        "row 5: {'x': 1} is neither text nor a number",
     )
 
 

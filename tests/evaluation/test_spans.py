@@ -34,6 +34,30 @@ def test_scores_are_seqevals_strict_ones(rows: list[list[tuple[str, str]]]) -> N
     assert ours.macro_f1 == pytest.approx(np.mean([row.f1 for row in seen]) if seen else 0.0)
 
 
+def test_scores_of_ten_thousand_random_sequences_are_seqevals_strict_ones() -> None:
+    from seqeval.metrics.v1 import precision_recall_fscore_support
+    from seqeval.scheme import IOB2
+
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(1, 15, 10_000)
+    truth, found = ([_in_order([TAGS[tag] for tag in generator.integers(0, len(TAGS), length)]) for length in lengths] for _ in range(2))
+    for tags, other in zip(truth, found, strict=True):  # half of them agree
+        other[: len(tags) // 2] = tags[: len(tags) // 2]
+    found = [_in_order(tags) for tags in found]
+    ours = span_report([_spans(tags) for tags in truth], [_spans(tags) for tags in found], ("a", "b", "c"))
+    options = {"mode": "strict", "scheme": IOB2}
+    micro = precision_recall_fscore_support(truth, found, average="micro", **options)
+    each = precision_recall_fscore_support(truth, found, average=None, **options)
+    np.testing.assert_allclose([ours.precision, ours.recall, ours.f1, ours.support], micro, rtol=1e-12)
+    np.testing.assert_allclose([[row.precision, row.recall, row.f1, row.support] for row in ours.per_label], np.array(each).T, rtol=1e-12)
+
+
+def test_nested_spans_count_each_by_itself() -> None:
+    truth = [[Span(0, 4, "a"), Span(0, 2, "b"), Span(1, 3, "a")]]
+    report = span_report(truth, [[Span(0, 4, "a"), Span(0, 2, "a"), Span(1, 3, "a"), Span(1, 3, "b")]], ("a", "b"))
+    assert (report.precision, report.recall, report.f1) == (2 / 4, 2 / 3, 4 / 7)
+
+
 def test_place_and_label_both_have_to_be_right() -> None:
     truth = [[Span(0, 2, "a"), Span(3, 5, "b")], [Span(0, 1, "a")]]
     report = span_report(truth, [[Span(0, 2, "a"), Span(3, 4, "b")], [Span(0, 1, "b")]], ("a", "b"))

@@ -12,7 +12,7 @@ from nlphub.data.spans import Span
 from nlphub.errors import InputError
 from nlphub.tasks import TASKS, outputs_of
 from nlphub.tasks.base import IGNORED
-from nlphub.tasks.tokens import TokenTask, best_tags
+from nlphub.tasks.tokens import TokenTask, best_tags, decoding_problems
 from nlphub.text.tokenizers import load_tokenizer
 
 TOKENIZER = load_tokenizer(Path(__file__).parents[2] / "tokenizers" / "zh_char")
@@ -20,12 +20,13 @@ TASK, LABELS = TokenTask(), ("PER", "LOC")
 HARD = ["張三丰在  ＢＥＩＪＩＮＧ", "张\u200b三 去了\u3000北\u00a0京。", "𠮷野家，ＡＢＣ", "", "\u200b", "e\u0301 张三"]
 
 
-def answers(texts: list[str], tags: list[int] | np.ndarray, *, max_length: int = 512, threshold: float = 0.0):
+def answers(texts: list[str], tags: list[int] | np.ndarray, *, max_length: int = 512, threshold: float = 0.0, stride: int | None = None):
     """What is decoded when the head is sure of these tags (special tokens included)."""
-    inputs = TASK.read(texts, TOKENIZER, max_length=max_length)
+    task = TokenTask(stride=stride)
+    inputs = task.read(texts, TOKENIZER, max_length=max_length)
     logits = np.zeros((len(inputs.encoded.ids), 5), np.float32)
     logits[np.arange(len(logits)), tags] = 9.0
-    return TASK.decode(logits, inputs, LABELS, top_k=1, calibration=Calibration(threshold=threshold))
+    return task.decode(logits, inputs, LABELS, top_k=1, calibration=Calibration(threshold=threshold))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -78,12 +79,26 @@ def test_targets_decode_to_the_spans_they_were_made_of() -> None:
     assert TASK.judge(examples, predictions, LABELS).f1 == 1.0, "and what the head says of special tokens does not count"
 
 
+def test_a_text_in_windows_has_the_spans_of_the_whole_text() -> None:
+    text = "在北京的张三和李四去了上海，" * 9
+    spans = tuple(Span(14 * n + a, 14 * n + b, label) for n in range(9) for a, b, label in ((1, 3, "LOC"), (4, 6, "PER"), (7, 9, "PER")))
+    examples = Examples([Example("张三", spans=(Span(0, 2, "PER"),)), Example(text, spans=spans)])
+    whole = TASK.targets(examples, TOKENIZER.encode(examples.texts), LABELS)
+    for stride in (None, 1, 4, 9):
+        inputs = TokenTask(stride=stride).read(examples.texts, TOKENIZER, max_length=11)
+        tags = np.full(len(inputs.encoded.ids), 3)  # what windows say of tokens that they do not own does not count
+        tags[inputs.windows.rows] = whole[whole != IGNORED]
+        predictions = answers(examples.texts, tags, max_length=11, stride=stride)
+        assert TASK.judge(examples, predictions, LABELS).f1 == 1.0
+        assert not any(answer.truncated for answer in predictions)
+
+
 def test_what_lies_behind_the_cut_is_not_found_and_the_cut_is_told() -> None:
     examples = Examples([Example("在北京的张三", spans=(Span(1, 3, "LOC"), Span(4, 6, "PER")))])
     encoded = TOKENIZER.encode(examples.texts, max_length=5)
     targets = TASK.targets(examples, encoded, LABELS)
     assert targets.tolist() == [IGNORED, 0, 3, 4, IGNORED]
-    predictions = answers(examples.texts, np.maximum(targets, 0), max_length=5)
+    predictions = answers(examples.texts, np.maximum(targets, 0), max_length=5, stride=0)
     assert predictions[0].truncated
     assert TASK.judge(examples, predictions, LABELS).recall == 0.5
 
@@ -101,6 +116,16 @@ def test_outputs_are_tags_and_labels_are_not() -> None:
             TASK.outputs(tags)
     with pytest.raises(InputError, match="at least one label"):
         TASK.outputs([])
+
+
+def test_facts_about_decoding_that_somebody_changed_are_seen() -> None:
+    facts = {"pairs": [[0.0] * 5] * 5, "first": [0] * 5, "last": [0.5] * 5}
+    assert not list(decoding_problems("token-cls", "crf", facts, list(LABELS)))
+    assert not list(decoding_problems("seq-cls", None, {}, ["x"]))
+    for changed in ({"pairs": [[0.0] * 5] * 4}, {"first": ["x"] * 5}, {"last": None}, {"last": [float("inf")] * 5}):
+        (problem,) = decoding_problems("token-cls", "crf", {**facts, **changed}, list(LABELS))
+        assert problem.startswith(f"decoding.{next(iter(changed))}: expected 5"), problem
+    assert list(decoding_problems("token-cls", 3, [], list(LABELS)))
 
 
 def test_a_pair_is_no_text_to_find_spans_in() -> None:

@@ -190,7 +190,7 @@ def test_rates_warm_up_and_fall(small_folder: Path, examples: hub.Examples) -> N
 def test_class_weights_follow_scikit_learn(small_folder: Path, examples: hub.Examples) -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
-    from nlphub.training.loop import class_weights
+    from nlphub.training.objectives import class_weights
 
     labels = examples.labels[:20]
     names = tuple(sorted(set(labels)))

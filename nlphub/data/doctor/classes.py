@@ -10,8 +10,8 @@ from nlphub.data.examples import Examples
 
 
 def count_labels(examples: Examples) -> Counter[str]:
-    """How many examples each label has."""
-    return Counter(example.label for example in examples if example.label is not None)
+    """How many examples each label has; an example with several counts for each."""
+    return Counter(name for example in examples for name in (example.label, *(example.labels or ())) if name is not None)
 
 
 def odd_labels(splits: Mapping[str, Examples]) -> list[Finding]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nlphub.evaluation.calibration import Interval, bootstrap, calibration_error
 from nlphub.evaluation.report.judged import Judged
-from nlphub.evaluation.report.run_files import RunFiles, Worth
+from nlphub.evaluation.report.run_files import RunFiles, Scores, Worth
 
 Ints = NDArray[np.int64]
 
@@ -18,9 +18,9 @@ class Figure:
     """One figure.
 
     Attributes:
-        kind: ``accuracy``, ``macro_f1``, ``coverage``, ``precision``, ``calibration_error``, ``rejected``, or ``span_f1``,
-            ``span_precision``, ``span_recall``.
-        value: 0 to 1; ``None`` where there was nothing to divide by.
+        kind: ``accuracy``, ``macro_f1``, ``coverage``, ``precision``, ``calibration_error``, ``rejected``; ``span_f1``,
+            ``span_precision``, ``span_recall``; ``micro_f1``, ``subset_accuracy``; ``spearman``, ``pearson``, ``rmse``, ``mae``.
+        value: 0 to 1, or in the unit of the data; ``None`` where there was nothing to divide by.
         interval: where there are judged texts to draw from.
         before: of the calibration error: without the temperature.
         count: of the texts that the figure is about.
@@ -39,12 +39,19 @@ def figures(run: RunFiles) -> list[Figure]:
         return []
     if run.judged:
         return list(_of_judged(run.judged, worth(run)))
-    support, micro = run.scores.support, run.scores.micro
+    return [Figure(kind, value, None, run.scores.support) for kind, value in _values(run.scores).items()]
+
+
+def _values(scores: Scores) -> dict[str, float]:
+    """The figures of a run without judged texts."""
+    micro = scores.micro
+    if scores.rmse is not None:
+        return {name: float(getattr(scores, name) or 0.0) for name in ("spearman", "pearson", "rmse", "mae")}
+    if scores.subset_accuracy is not None and micro is not None:
+        return {"micro_f1": micro["f1"], "macro_f1": scores.macro["f1"], "subset_accuracy": scores.subset_accuracy}
     if micro is not None:
-        values = {"span_f1": micro["f1"], "span_precision": micro["precision"], "span_recall": micro["recall"]}
-    else:
-        values = {"accuracy": run.scores.accuracy or 0.0, "macro_f1": run.scores.macro["f1"]}
-    return [Figure(kind, value, None, support) for kind, value in values.items()]
+        return {"span_f1": micro["f1"], "span_precision": micro["precision"], "span_recall": micro["recall"]}
+    return {"accuracy": scores.accuracy or 0.0, "macro_f1": scores.macro["f1"]}
 
 
 def worth(run: RunFiles) -> Worth | None:

@@ -42,15 +42,21 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """``report/metrics.json`` of either task: ``accuracy`` and ``confusion`` are of classifiers, ``micro`` of spans."""
+    """``report/metrics.json`` of any task: ``accuracy`` and ``confusion`` are of classifiers, ``micro`` of spans and sets of labels,
+    ``subset_accuracy`` of the latter, and the last four of numbers."""
 
     judged_on: str
     support: int
-    macro: Mapping[str, float]
-    per_label: Mapping[str, LabelRow]
+    macro: Mapping[str, float] = field(default_factory=dict)
+    per_label: Mapping[str, LabelRow] = field(default_factory=dict)
     accuracy: float | None = None
     confusion: Confusion | None = None
     micro: Mapping[str, float] | None = None
+    subset_accuracy: float | None = None
+    spearman: float | None = None
+    pearson: float | None = None
+    rmse: float | None = None
+    mae: float | None = None
 
     def classification(self) -> ClassificationMetrics | None:
         """The same as metrics, in the order of the labels; ``None`` of spans."""

@@ -22,6 +22,7 @@ from nlphub.nn.contrastive import ContrastiveHead
 from nlphub.nn.prototype import MOST_EXAMPLES
 from nlphub.nn.prototypes import Fitted, Labelled, Left, fit_prototypes
 from nlphub.recipe import TrainSettings
+from nlphub.tasks.targets import classes_of
 from nlphub.text.encoding import Ints
 from nlphub.training.facts import Step
 from nlphub.training.loop import Loop
@@ -57,7 +58,7 @@ class FewLoop:
         own = settings.model_copy(update={"label_smoothing": 0.0})  # cross-entropy has one, and there is none here
         self._steps = Loop(module, optimizer(), own, train, dev)
         self.fingerprint = self._steps.fingerprint
-        self._examples = Labelled(self._steps.encoded, self._steps.targets)
+        self._examples = Labelled(self._steps.encoded, classes_of(self._steps.targets))
         self._before: Left | None = None
         self._before = self._fit().left if self._learns else None
 
