@@ -203,11 +203,12 @@ class Told:
     """Stands for training in :func:`choose`: a pupil answers as its method is told to."""
 
     def __init__(self, right: dict[str, Callable[[int], bool]]) -> None:
-        self.right, self.trained = right, Counter[str]()
+        self.right, self.trained, self.passes = right, Counter[str](), set[tuple[int, int]]()
 
     def __call__(self, pupil: hub.Module, settings: TrainSettings, train: hub.Examples) -> None:
         method, labels = settings.method, dict(ROWS)
         self.trained[method] += 1
+        self.passes.add((settings.epochs, len(train)))
 
         def predict(texts: list[str], *, top_k: int) -> list[Any]:
             given = [labels[text] if self.right[method](ORDER[text]) else "无" for text in texts]
@@ -241,6 +242,12 @@ def test_auto_stops_a_method_that_is_clearly_behind_and_takes_the_cheapest_of_eq
     assert found.judged["finetune"] < 24
     assert "finetune stopped early" in found.reason
     assert found.summary().startswith("prototype (macro_f1: prototype 1.000, finetune 0.000, contrastive 1.000): the best macro_f1")
+
+
+def test_auto_trains_a_fold_for_as_many_steps_as_the_training_that_follows(small_folder: Path) -> None:
+    told = Told(dict.fromkeys(("prototype", "finetune", "contrastive"), lambda number: True))
+    choose(hub.Module(directory=small_folder), TrainSettings(epochs=9), hub.Examples.of(ROWS), labels=("丙", "乙", "甲"), fit=told)
+    assert told.passes == {(12, 18)}, "12 passes over 18 examples are 9 over 24"
 
 
 def test_auto_follows_its_seed_and_leaves_the_module_as_it_is(small_folder: Path, rows: list[tuple[str, str]]) -> None:

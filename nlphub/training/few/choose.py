@@ -1,7 +1,8 @@
 """``train.method: auto``: which way of learning suits these examples, found by cross-validation on them alone.
 
-All methods are judged on the same folds, which follow the seed. Prototypes cost next to nothing; a method that learns by steps is dropped
-after the fold at which it is clearly behind the best so far, so that the worst case is four trainings on three quarters of the examples.
+All methods are judged on the same folds, which follow the seed. Prototypes cost next to nothing; a method that learns by steps takes as many
+of them in a fold as it will take in the end, and is dropped after the fold at which it is behind the best so far, by more than the standard
+error of the difference: who is dropped by mistake is hardly better.
 """
 
 import copy
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 FOLDS = 4
 MOST_EACH = 64  # examples of a label, on average, above which there is nothing to choose: they are not few
 _ORDER = ("prototype", "finetune", "contrastive")  # the cheapest first: it wins where scores are equal
-_CLEARLY = 2.0  # standard errors of a difference ...
+_CLEARLY = 1.0  # standard errors of a difference ...
 _LEAST = 10  # ... on no fewer examples than these
 
 Train = Callable[[Module, TrainSettings, Examples], object]
@@ -78,7 +79,9 @@ def choose(module: Module, settings: TrainSettings, train: Examples, *, labels: 
         answers[method] = []
         for fold in np.unique(folds).tolist():
             seen, asked = ([train[int(row)] for row in np.flatnonzero(where)] for where in (folds != fold, folds == fold))
-            answers[method] += _answers(module, settings.model_copy(update={"method": method}), seen, asked, labels, fit)
+            epochs = math.ceil(settings.epochs * len(train) / len(seen))  # the steps of the training that follows
+            own = settings.model_copy(update={"method": method, "epochs": epochs})
+            answers[method] += _answers(module, own, seen, asked, labels, fit)
             if _behind(answers, method, _truth(train, folds)):
                 break
     return _told(_best(answers, _truth(train, folds), labels, metric))
