@@ -146,7 +146,7 @@ def fit_calibration(
         labels: in the order of the logits.
         trained: ``(r, n)`` logits of training examples, for the confidence ``neighbours``, which is left out without them.
         left_out: training examples, each answered as if it had never been seen: they count for temperature and thresholds as ``held``
-            does, but not for ``neighbours``, which compares with these very examples.
+            does, but not for thresholds of ``neighbours``, which compares with these very examples.
         aim: what thresholds are for; ``None`` accepts all answers.
         confidence: one of :data:`~nlphub.calibration.CONFIDENCES`; or ``auto``, the one with the highest ``auroc``, but the probability
             unless another is better by 0.01.
@@ -156,13 +156,14 @@ def fit_calibration(
         InputError: no examples, an unknown confidence, ``neighbours`` without ``trained``, or the aim ``rejection`` without out-of-scope
             texts.
     """
-    told = {kind: held if kind == "neighbours" else held.joined(left_out) for kind in _kinds(confidence, trained)}
-    calibrations = {kind: _with(kind, fit_temperature(one.logits, one.targets), trained) for kind, one in told.items()}
+    joined = held.joined(left_out)
+    temperature = fit_temperature(joined.logits, joined.targets)
+    calibrations = {kind: _with(kind, temperature, trained) for kind in _kinds(confidence, trained)}
     separations = {kind: separation(held, made) for kind, made in calibrations.items()}
     chosen = calibrations[_best(separations)]
     if aim is None:
         return Fitted(replace(chosen, threshold=ACCEPT_ALL[chosen.confidence]), separations)
-    held = told[chosen.confidence]
+    held = held if chosen.confidence == "neighbours" else joined
     values, answers = confidences(held.logits, chosen), held.logits.argmax(axis=1)
     outside = confidences(held.outside, chosen) if len(held.outside) else None
     places = {"all labels": np.ones(len(values), np.bool_)}

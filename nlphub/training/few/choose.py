@@ -1,8 +1,8 @@
 """``train.method: auto``: which way of learning suits these examples, found by cross-validation on them alone.
 
-All methods are judged on the same folds, which follow the seed. Prototypes cost next to nothing; a method that learns by steps takes as many
-of them in a fold as it will take in the end, and is dropped after the fold at which it is behind the best so far, by more than the standard
-error of the difference: who is dropped by mistake is hardly better.
+All methods are judged on the same folds, which follow the seed. Prototypes cost next to nothing; a method that learns by steps takes as
+many of them in a fold as it will take in the end, and is dropped after the fold at which it is behind the best so far by more than the
+standard error of the difference: what is dropped by mistake is hardly better.
 """
 
 import copy
