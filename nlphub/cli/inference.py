@@ -117,7 +117,7 @@ def _texts(given: list[str], input_file: str | None, column: str, pair: str | No
         lines = _decoded(sys.stdin.buffer.read()).splitlines()
         return _split(lines) if two else lines
     if two and len(given) % 2:
-        raise InputError(f"{len(given)} texts are not pairs: give them two by two, e.g. nlphub predict FOLDER 怎么退货 如何把东西退掉")
+        raise InputError(f"The number of texts, {len(given)}, is odd: give pairs, e.g. nlphub predict FOLDER 怎么退货 如何把东西退掉")
     return list(zip(given[::2], given[1::2], strict=True)) if two else given
 
 
