@@ -83,7 +83,7 @@ def test_show_tells_every_fact_and_file(run: Run) -> None:
     for expected in (
         "licence:      Apache-2.0",
         "tokenizer:    zh_char",
-        "tasks:        mlm, seq-cls",
+        "tasks:        mlm, multi-label, regression, seq-cls",
         "upstream:     -",
         "vocab.txt",
         "bundle:",

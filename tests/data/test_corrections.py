@@ -224,5 +224,5 @@ def test_a_recipe_names_its_corrections_beside_it(tmp_path: Path) -> None:
 
     assert len(load_splits(recipe.data)["train"]) == len(ROWS) - 1
     assert recipe.digest() != hub.load_recipe(tmp_path / "mine.yaml", ["data.corrections=null"]).digest()
-    with pytest.raises(RecipeError, match="spans are corrected in their own file"):
+    with pytest.raises(RecipeError, match="corrections are of texts with one label each"):
         hub.load_recipe(tmp_path / "mine.yaml", ["task=token-cls", "data.spans=spans"])
