@@ -59,20 +59,15 @@ class LabelSetMetrics:
             "subset_accuracy": self.subset_accuracy,
             "micro": {"precision": self.precision, "recall": self.recall, "f1": self.f1},
             "macro": {"f1": self.macro_f1},
-            "per_label": {
-                row.label: {"precision": row.precision, "recall": row.recall, "f1": row.f1, "support": row.support}
-                for row in self.per_label
-            },
+            "per_label": {row.label: row.as_dict() for row in self.per_label},
         }
 
     def table(self) -> str:
         """A text table for a terminal: one line for each label, then all together."""
         together = LabelScores("micro avg", self.precision, self.recall, self.f1, sum(row.support for row in self.per_label))
-        rows: list[tuple[object, ...]] = [
-            (row.label, f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", row.support) for row in (*self.per_label, together)
-        ]
-        rows.append(("macro avg", "", "", f"{self.macro_f1:.4f}", ""))
-        rows.append(("all labels right", "", "", f"{self.subset_accuracy:.4f}", self.support))
+        rows = [row.cells() for row in (*self.per_label, together)]
+        rows.append(["macro avg", "", "", f"{self.macro_f1:.4f}", ""])
+        rows.append(["all labels right", "", "", f"{self.subset_accuracy:.4f}", self.support])
         return aligned(("label", "precision", "recall", "f1", "support"), rows, numbers=True)
 
 
@@ -93,8 +88,10 @@ def label_set_report(truth: Sequence[Sequence[str]], found: Sequence[Sequence[st
         raise InputError("These labels cannot be scored.", [f"{label!r} is not one of the labels" for label in strangers])
     true, given = indicators(truth, labels), indicators(found, labels)
     right, answered, support = (table.sum(axis=0) for table in (true & given, given, true))
-    rows = tuple(_scores(label, int(a), int(b), int(c)) for label, a, b, c in zip(labels, right, answered, support, strict=True))
-    whole = _scores("", int(right.sum()), int(answered.sum()), int(support.sum()))
+    rows = tuple(
+        LabelScores.of_counts(label, int(a), int(b), int(c)) for label, a, b, c in zip(labels, right, answered, support, strict=True)
+    )
+    whole = LabelScores.of_counts("", int(right.sum()), int(answered.sum()), int(support.sum()))
     seen = [row.f1 for row, there in zip(rows, answered + support, strict=True) if there]
     return LabelSetMetrics(
         precision=whole.precision,
@@ -144,13 +141,3 @@ def _best_threshold(probabilities: Floats, true: Flags) -> float:
     middles = (high[best] + low[best]) / 2
     thresholds = np.where(middles > low[best], middles, high[best])  # neighbours among the floats have no middle
     return float(thresholds[np.argmin(np.abs(thresholds - THRESHOLD))])
-
-
-def _scores(label: str, right: int, given: int, wanted: int) -> LabelScores:
-    return LabelScores(
-        label,
-        precision=right / given if given else 0.0,
-        recall=right / wanted if wanted else 0.0,
-        f1=2 * right / (given + wanted) if given + wanted else 0.0,
-        support=wanted,
-    )

@@ -51,6 +51,25 @@ class LabelScores:
     f1: float
     support: int
 
+    @classmethod
+    def of_counts(cls, label: str, right: int, given: int, wanted: int) -> "LabelScores":
+        """From how many answers are right, how many were given, and how many there should be."""
+        return cls(
+            label,
+            precision=right / given if given else 0.0,
+            recall=right / wanted if wanted else 0.0,
+            f1=2 * right / (given + wanted) if given + wanted else 0.0,
+            support=wanted,
+        )
+
+    def as_dict(self) -> dict[str, float]:
+        """The scores without the label, ready for JSON."""
+        return {"precision": self.precision, "recall": self.recall, "f1": self.f1, "support": self.support}
+
+    def cells(self) -> list[object]:
+        """A line of a table."""
+        return [self.label, f"{self.precision:.4f}", f"{self.recall:.4f}", f"{self.f1:.4f}", self.support]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassificationMetrics:
@@ -113,20 +132,17 @@ class ClassificationMetrics:
             "support": self.support,
             "macro": {"precision": self.macro_precision, "recall": self.macro_recall, "f1": self.macro_f1},
             "weighted": {"precision": self.weighted_precision, "recall": self.weighted_recall, "f1": self.weighted_f1},
-            "per_label": {
-                row.label: {"precision": row.precision, "recall": row.recall, "f1": row.f1, "support": row.support}
-                for row in self.per_label
-            },
+            "per_label": {row.label: row.as_dict() for row in self.per_label},
             "confusion": {"labels": list(self.labels), "rows_true_columns_predicted": self.confusion.tolist()},
         }
 
     def table(self) -> str:
         """A text table for a terminal: one line for each label, then the averages."""
-        rows = [_cells(row.label, row.precision, row.recall, row.f1, row.support) for row in self.per_label]
+        rows = [row.cells() for row in self.per_label]
         rows.append(["accuracy", "", "", f"{self.accuracy:.4f}", self.support])
         rows += [] if self.auc is None else [["AUC", "", "", f"{self.auc:.4f}", self.support]]
-        rows.append(_cells("macro avg", self.macro_precision, self.macro_recall, self.macro_f1, self.support))
-        rows.append(_cells("weighted avg", self.weighted_precision, self.weighted_recall, self.weighted_f1, self.support))
+        rows.append(LabelScores("macro avg", self.macro_precision, self.macro_recall, self.macro_f1, self.support).cells())
+        rows.append(LabelScores("weighted avg", self.weighted_precision, self.weighted_recall, self.weighted_f1, self.support).cells())
         return aligned(("label", "precision", "recall", "f1", "support"), rows, numbers=True)
 
 
@@ -174,10 +190,6 @@ def confusion_matrix(truth: Sequence[str], predicted: Sequence[str], labels: Seq
 def _divide(part: Ints, whole: Ints) -> Floats:
     """Elementwise share; 0 where there is nothing to divide by."""
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
-
-
-def _cells(label: str, precision: float, recall: float, f1: float, support: int) -> list[Any]:
-    return [label, f"{precision:.4f}", f"{recall:.4f}", f"{f1:.4f}", support]
 
 
 def _check(truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> None:

@@ -49,19 +49,14 @@ class SpanMetrics:
             "support": self.support,
             "micro": {"precision": self.precision, "recall": self.recall, "f1": self.f1},
             "macro": {"f1": self.macro_f1},
-            "per_label": {
-                row.label: {"precision": row.precision, "recall": row.recall, "f1": row.f1, "support": row.support}
-                for row in self.per_label
-            },
+            "per_label": {row.label: row.as_dict() for row in self.per_label},
         }
 
     def table(self) -> str:
         """A text table for a terminal: one line for each label, then all together."""
         together = LabelScores("micro avg", self.precision, self.recall, self.f1, self.support)
-        rows = [
-            (row.label, f"{row.precision:.4f}", f"{row.recall:.4f}", f"{row.f1:.4f}", row.support) for row in (*self.per_label, together)
-        ]
-        rows.append(("macro avg", "", "", f"{self.macro_f1:.4f}", self.support))
+        rows = [row.cells() for row in (*self.per_label, together)]
+        rows.append(["macro avg", "", "", f"{self.macro_f1:.4f}", self.support])
         return aligned(("label", "precision", "recall", "f1", "support"), rows, numbers=True)
 
 
@@ -85,8 +80,8 @@ def span_report(truth: Sequence[Sequence[Span]], found: Sequence[Sequence[Span]]
         right.update(span.label for span in {*true} & {*answered})
     if strangers := sorted({*given, *wanted} - {*labels}):
         raise InputError("These spans cannot be scored.", [f"{label!r} is not one of the labels" for label in strangers])
-    rows = tuple(_scores(label, right[label], given[label], wanted[label]) for label in labels)
-    whole = _scores("", right.total(), given.total(), wanted.total())
+    rows = tuple(LabelScores.of_counts(label, right[label], given[label], wanted[label]) for label in labels)
+    whole = LabelScores.of_counts("", right.total(), given.total(), wanted.total())
     seen = [row.f1 for row in rows if given[row.label] or wanted[row.label]]
     return SpanMetrics(
         precision=whole.precision,
@@ -95,14 +90,4 @@ def span_report(truth: Sequence[Sequence[Span]], found: Sequence[Sequence[Span]]
         macro_f1=sum(seen) / len(seen) if seen else 0.0,
         support=whole.support,
         per_label=rows,
-    )
-
-
-def _scores(label: str, right: int, given: int, wanted: int) -> LabelScores:
-    return LabelScores(
-        label,
-        precision=right / given if given else 0.0,
-        recall=right / wanted if wanted else 0.0,
-        f1=2 * right / (given + wanted) if given + wanted else 0.0,
-        support=wanted,
     )

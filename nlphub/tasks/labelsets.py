@@ -5,7 +5,7 @@ Notation: ``b`` texts, ``n`` labels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,8 @@ from nlphub.errors import InputError
 from nlphub.evaluation.labelsets import THRESHOLD, LabelSetMetrics, indicators, label_set_report
 from nlphub.labels import check_labels
 from nlphub.tasks.base import Flags, Inputs, Logits, Targets
-from nlphub.tasks.predictions import as_texts
-from nlphub.tasks.sequence import separated
+from nlphub.tasks.whole_texts import WholeTexts
 from nlphub.text.encoding import Encoded
-from nlphub.text.tokenizers import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +48,15 @@ class LabelsPrediction:
         return ", ".join(self.labels) or "(none)", ", ".join(f"{score:.3f}" for score in self.scores)
 
 
-class LabelSetTask:
+class LabelSetTask(WholeTexts):
     """Any number of labels for each text or pair. The head's outputs are the labels, each with a probability of its own."""
 
     name = "multi-label"
-    rows: Literal["cls", "all"] = "cls"
 
     def outputs(self, labels: Sequence[str]) -> tuple[str, ...]:
         """The labels themselves."""
         check_labels(labels, least=1)
         return tuple(labels)
-
-    def read(self, given: Any, tokenizer: Tokenizer, *, max_length: int) -> Inputs:
-        """Strings, or ``(text, text)`` pairs; PaddleHub's lists of one string too. A single string counts as a list of one."""
-        texts, pairs = separated(as_texts(given))
-        return Inputs(texts, pairs, tokenizer.encode(texts, pairs, max_length=max_length))
-
-    def wanted(self, inputs: Inputs) -> Flags | None:
-        """Never asked: this task sees whole texts."""
-        return None
 
     def decode(
         self, logits: Logits, inputs: Inputs, labels: Sequence[str], *, top_k: int, calibration: Calibration
@@ -93,11 +81,6 @@ class LabelSetTask:
     def targets(self, examples: Examples, encoded: Encoded, labels: Sequence[str]) -> Targets:
         """``(b, n)`` float32: 1 for the labels that a text has, 0 for the others."""
         return indicators(examples.label_sets, labels).astype(np.float32)
-
-    def questions(self, examples: Examples) -> list[Any]:
-        """Texts, or pairs of them."""
-        pairs = examples.pairs
-        return examples.texts if pairs is None else list(zip(examples.texts, pairs, strict=True))
 
     def judge(self, examples: Examples, predictions: Sequence[LabelsPrediction], labels: Sequence[str]) -> LabelSetMetrics:
         """Of the labels that were given."""

@@ -14,7 +14,8 @@ from nlphub.evaluation.auc import area_under_curve
 from nlphub.evaluation.metrics import ClassificationMetrics
 from nlphub.tasks.base import Inputs
 from nlphub.tasks.predictions import Prediction, as_texts
-from nlphub.tasks.sequence import SequenceTask, separated
+from nlphub.tasks.sequence import SequenceTask
+from nlphub.tasks.whole_texts import separated
 from nlphub.text.tokenizers import Tokenizer
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +12,9 @@ from nlphub.data.examples import Examples
 from nlphub.errors import InputError
 from nlphub.evaluation.values import ValueMetrics, value_report
 from nlphub.labels import VALUE, check_labels
-from nlphub.tasks.base import Flags, Inputs, Logits, Targets
-from nlphub.tasks.predictions import as_texts
-from nlphub.tasks.sequence import separated
+from nlphub.tasks.base import Inputs, Logits, Targets
+from nlphub.tasks.whole_texts import WholeTexts
 from nlphub.text.encoding import Encoded
-from nlphub.text.tokenizers import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +36,10 @@ class ValuePrediction:
         return f"{self.value:.3f}", ""
 
 
-class ValueTask:
+class ValueTask(WholeTexts):
     """A number for each text or pair. The head has one output."""
 
     name = "regression"
-    rows: Literal["cls", "all"] = "cls"
 
     def outputs(self, labels: Sequence[str]) -> tuple[str, ...]:
         """The one name that a module of this task has for its number.
@@ -54,15 +51,6 @@ class ValueTask:
         if len(labels) > 1:
             raise InputError(f"labels={list(labels)}: regression has one number and no labels; leave labels and num_classes out")
         return tuple(labels)
-
-    def read(self, given: Any, tokenizer: Tokenizer, *, max_length: int) -> Inputs:
-        """Strings, or ``(text, text)`` pairs; PaddleHub's lists of one string too. A single string counts as a list of one."""
-        texts, pairs = separated(as_texts(given))
-        return Inputs(texts, pairs, tokenizer.encode(texts, pairs, max_length=max_length))
-
-    def wanted(self, inputs: Inputs) -> Flags | None:
-        """Never asked: this task sees whole texts."""
-        return None
 
     def decode(
         self, logits: Logits, inputs: Inputs, labels: Sequence[str], *, top_k: int, calibration: Calibration
@@ -87,11 +75,6 @@ class ValueTask:
     def targets(self, examples: Examples, encoded: Encoded, labels: Sequence[str]) -> Targets:
         """``(b,)`` float32, in the unit of the data."""
         return np.array(examples.values, np.float32)
-
-    def questions(self, examples: Examples) -> list[Any]:
-        """Texts, or pairs of them."""
-        pairs = examples.pairs
-        return examples.texts if pairs is None else list(zip(examples.texts, pairs, strict=True))
 
     def judge(self, examples: Examples, predictions: Sequence[ValuePrediction], labels: Sequence[str]) -> ValueMetrics:
         """Of the numbers."""

@@ -23,9 +23,8 @@ from nlphub.text.assembly import LOOKED_AT, Flags, Found, checked_ids, edges_of,
 from nlphub.text.blanks import encode_with_blanks
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.manifest import SPECIAL, Manifest
-from nlphub.text.masking import Entries, Masked, Spans, mask_words
 from nlphub.text.normalize import CODE_POINTS, Table, code_points
-from nlphub.text.vocabulary import VOCABULARY_FILE
+from nlphub.text.vocabulary import VOCABULARY_FILE, Entered
 from nlphub.text.words import find_word_starts
 
 __all__ = ["KIND", "LOOKED_AT", "VOCABULARY_FILE", "CharacterTokenizer"]
@@ -35,7 +34,7 @@ KIND = "characters"
 _NOTHING = 0xFFFF  # in the lookup table: this code point is dropped
 
 
-class CharacterTokenizer:
+class CharacterTokenizer(Entered):
     """One token per character.
 
     Attributes:
@@ -53,13 +52,9 @@ class CharacterTokenizer:
         Raises:
             WeightsError: the vocabulary lacks a special entry, repeats one, or holds one that no text can reach.
         """
-        self.vocabulary = tuple(vocabulary)
+        self.ordinary = _check(tuple(vocabulary), table)
+        super().__init__(vocabulary, max_length=max_length, random=range(self.ordinary, len(vocabulary)))
         self.table = table
-        self.max_length = max_length
-        self.ordinary = _check(self.vocabulary, table)
-        special = tuple(map(self.vocabulary.index, SPECIAL.values()))
-        self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = special
-        self._entries = Entries(mask=self.mask_id, special=special, random=range(self.ordinary, len(self.vocabulary)))
         self.digest = _digest(self.vocabulary, table)
         self._lookup = _lookup(self.vocabulary, table.text)
 
@@ -71,9 +66,7 @@ class CharacterTokenizer:
             StoreError: a file is missing or damaged.
             WeightsError: vocabulary and table are not those that ``nlphub_tokenizer.json`` promises.
         """
-        manifest = Manifest.load(folder)
-        if manifest.kind != KIND:
-            raise StoreError(f"{folder} holds a tokenizer of kind {manifest.kind!r}, not {KIND!r}")
+        manifest = Manifest.load(folder, kind=KIND)
         try:
             vocabulary = (folder / VOCABULARY_FILE).read_text(encoding="utf-8").removesuffix("\n").split("\n")
             table = Table.load(folder)
@@ -86,9 +79,6 @@ class CharacterTokenizer:
         files.publish_text(folder / VOCABULARY_FILE, "\n".join(self.vocabulary) + "\n")
         self.table.save(folder)
         Manifest(KIND, self.max_length, self.digest).save(folder)
-
-    def __len__(self) -> int:
-        return len(self.vocabulary)
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int | None = None) -> Encoded:
         """Tokenise a batch.
@@ -129,18 +119,6 @@ class CharacterTokenizer:
         """``(t,)`` bool: where words start in a batch that was encoded from these texts (see :mod:`nlphub.text.words`)."""
         segments, width = segments_of(texts, pairs)
         return find_word_starts(segments, encoded, self.table, width=width)
-
-    def mask(
-        self,
-        encoded: Encoded,
-        word_starts: Flags,
-        *,
-        generator: np.random.Generator,
-        rate: float = 0.15,
-        spans: Spans | None = None,
-    ) -> Masked:
-        """Mask whole words and, as units, the caller's entities or phrases; see :func:`nlphub.text.masking.mask_words`."""
-        return mask_words(encoded, word_starts, self._entries, generator=generator, rate=rate, spans=spans)
 
     def _look_up(self, segments: list[str], lengths: Ints) -> Found:
         """The characters that are kept."""

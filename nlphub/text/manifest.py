@@ -41,11 +41,14 @@ class Manifest:
     options: Mapping[str, bool] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path) -> "Manifest":
+    def load(cls, folder: Path, *, kind: str | None = None) -> "Manifest":
         """Read and check the file.
 
+        Args:
+            kind: which the tokenizer has to be of; any by default.
+
         Raises:
-            StoreError: it is not there, not JSON, of another version, or a value is missing or of a wrong type.
+            StoreError: it is not there, not JSON, of another version or kind, or a value is missing or of a wrong type.
         """
         path = folder / FILE_NAME
         if not path.is_file():
@@ -55,13 +58,15 @@ class Manifest:
             raise StoreError(
                 f"{path} is not read by this nlphub: it has version {value.get('version')!r}, special {value.get('special')!r}"
             )
-        kind, max_length, digest = value.get("kind"), value.get("max_length"), value.get("digest")
-        if not (isinstance(kind, str) and isinstance(digest, str) and type(max_length) is int and max_length > 0):
+        found, max_length, digest = value.get("kind"), value.get("max_length"), value.get("digest")
+        if not (isinstance(found, str) and isinstance(digest, str) and type(max_length) is int and max_length > 0):
             raise StoreError(f"{path} needs 'kind' (text), 'max_length' (positive) and 'digest' (text); it has {value!r}")
         options = value.get("options", {})
         if not isinstance(options, dict):
             raise StoreError(f"{path} gives its options wrongly: {options!r:.60}")
-        return cls(kind, max_length, digest, options)
+        if kind is not None and found != kind:
+            raise StoreError(f"{folder} holds a tokenizer of kind {found!r}, not {kind!r}")
+        return cls(found, max_length, digest, options)
 
     def save(self, folder: Path) -> None:
         """Write the file."""

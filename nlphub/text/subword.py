@@ -29,8 +29,7 @@ from nlphub.text.assembly import Flags, Found, checked_ids, encode_batch, segmen
 from nlphub.text.blanks import BLANK
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.manifest import Manifest
-from nlphub.text.masking import Entries, Masked, Spans, mask_words
-from nlphub.text.vocabulary import VOCABULARY_FILE, ordinary_range, read_vocabulary, special_ids
+from nlphub.text.vocabulary import VOCABULARY_FILE, Entered, read_vocabulary
 from nlphub.text.words import find_piece_starts
 
 KIND = "subword"
@@ -42,7 +41,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACED = re.compile(r"(?<=[0-9A-Za-z])▁+(?=[0-9A-Za-z])")
 
 
-class SubwordTokenizer:
+class SubwordTokenizer(Entered):
     """SentencePiece, with or without a dictionary of words.
 
     Attributes:
@@ -71,11 +70,9 @@ class SubwordTokenizer:
         Raises:
             WeightsError: the vocabulary lacks a special entry, a word has no place in a file of one word a line, or this is no model.
         """
-        self.vocabulary, self.lowercase, self.max_length = tuple(vocabulary), lowercase, max_length
+        super().__init__(vocabulary, max_length=max_length)
+        self.lowercase = lowercase
         self.dictionary = frozenset(dictionary) if dictionary is not None else None
-        special = special_ids(self.vocabulary)
-        self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = special
-        self._entries = Entries(mask=self.mask_id, special=special, random=ordinary_range(special, len(self.vocabulary)))
         self._ids = {entry: number for number, entry in enumerate(self.vocabulary)}
         self._bytes, self._model = model, _model(model)
         if wrong := [word for word in self.dictionary or () if not word or "\n" in word or _SURROGATE.search(word)]:
@@ -90,9 +87,7 @@ class SubwordTokenizer:
             StoreError: a file is missing or damaged.
             WeightsError: the files are not those that ``nlphub_tokenizer.json`` promises.
         """
-        manifest = Manifest.load(folder)
-        if manifest.kind != KIND:
-            raise StoreError(f"{folder} holds a tokenizer of kind {manifest.kind!r}, not {KIND!r}")
+        manifest = Manifest.load(folder, kind=KIND)
         lowercase, cuts = manifest.flags("lowercase", "dictionary")
         vocabulary, model = read_vocabulary(folder / VOCABULARY_FILE), _read(folder / MODEL_FILE)
         words = frozenset(_text(folder / WORDS_FILE).split("\n")[:-1]) if cuts else None
@@ -108,9 +103,6 @@ class SubwordTokenizer:
             files.publish_text(folder / WORDS_FILE, "".join(f"{word}\n" for word in sorted(self.dictionary)))
         options = {"lowercase": self.lowercase, "dictionary": self.dictionary is not None}
         Manifest(KIND, self.max_length, self.digest, options).save(folder)
-
-    def __len__(self) -> int:
-        return len(self.vocabulary)
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int | None = None) -> Encoded:
         """Tokenise a batch; arguments, result and errors are those of :meth:`~nlphub.text.characters.CharacterTokenizer.encode`."""
@@ -134,18 +126,6 @@ class SubwordTokenizer:
         """``(k,)`` bool: where words start in a batch that was encoded from these texts (see :mod:`nlphub.text.words`)."""
         segments, width = segments_of(texts, pairs)
         return find_piece_starts(segments, encoded, width=width)
-
-    def mask(
-        self,
-        encoded: Encoded,
-        word_starts: Flags,
-        *,
-        generator: np.random.Generator,
-        rate: float = 0.15,
-        spans: Spans | None = None,
-    ) -> Masked:
-        """Mask whole words and, as units, the caller's entities or phrases; see :func:`nlphub.text.masking.mask_words`."""
-        return mask_words(encoded, word_starts, self._entries, generator=generator, rate=rate, spans=spans)
 
     def cut(self, text: str) -> list[str]:
         """Step 1 without its second sentence: the text in words by forward maximum matching."""

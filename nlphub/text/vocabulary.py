@@ -1,15 +1,59 @@
-"""vocab.txt: one entry a line, and where the special ones are."""
+"""vocab.txt: one entry a line, where the special ones are, and what every tokenizer with such a vocabulary can do."""
 
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from nlphub.errors import StoreError, WeightsError
+from nlphub.text.assembly import Flags
+from nlphub.text.encoding import Encoded
 from nlphub.text.manifest import SPECIAL
+from nlphub.text.masking import Entries, Masked, Spans, mask_words
 
 VOCABULARY_FILE = "vocab.txt"
 
 _MOST = 1 << 24  # bytes
+
+
+class Entered:
+    """A tokenizer whose ids are places in a vocabulary.
+
+    Attributes:
+        vocabulary: the entries, at their ids.
+        max_length: the most tokens of a sequence, special ones included.
+        pad_id, unknown_id, cls_id, sep_id, mask_id: ids of the special entries.
+    """
+
+    def __init__(self, vocabulary: Sequence[str], *, max_length: int, random: range | None = None) -> None:
+        """Find the special entries.
+
+        Args:
+            random: ids that masking draws at random; by default the longest stretch without a special one.
+
+        Raises:
+            WeightsError: the vocabulary lacks a special entry.
+        """
+        self.vocabulary, self.max_length = tuple(vocabulary), max_length
+        special = special_ids(self.vocabulary)
+        self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = special
+        self._entries = Entries(self.mask_id, special, random or ordinary_range(special, len(self.vocabulary)))
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def mask(
+        self,
+        encoded: Encoded,
+        word_starts: Flags,
+        *,
+        generator: np.random.Generator,
+        rate: float = 0.15,
+        spans: Spans | None = None,
+    ) -> Masked:
+        """Mask whole words and, as units, the caller's entities or phrases; see :func:`nlphub.text.masking.mask_words`."""
+        return mask_words(encoded, word_starts, self._entries, generator=generator, rate=rate, spans=spans)
 
 
 def read_vocabulary(path: Path) -> tuple[str, ...]:

@@ -24,15 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlphub import files
-from nlphub.errors import StoreError
 from nlphub.text.assembly import Flags, Found, checked_ids, edges_of, encode_batch, places_in, segments_of, strings
 from nlphub.text.basic import LETTER, SPACE, Kinds, basic, facts_digest
 from nlphub.text.blanks import encode_with_blanks
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.manifest import Manifest
-from nlphub.text.masking import Entries, Masked, Spans, mask_words
 from nlphub.text.normalize import CODE_POINTS, Codes, code_points, from_code_points
-from nlphub.text.vocabulary import VOCABULARY_FILE, ordinary_range, read_vocabulary, special_ids
+from nlphub.text.vocabulary import VOCABULARY_FILE, Entered, read_vocabulary
 from nlphub.text.words import find_piece_starts
 
 KIND = "wordpiece"
@@ -44,7 +42,7 @@ _STAND_IN = "一"  # for a mask: a Chinese character is one token in every vocab
 Pieces = tuple[tuple[int, ...], tuple[int, ...]]  # ids, and where each piece ends in its word
 
 
-class WordPieceTokenizer:
+class WordPieceTokenizer(Entered):
     """WordPiece, BERT's or ERNIE's.
 
     Attributes:
@@ -62,10 +60,8 @@ class WordPieceTokenizer:
         Raises:
             WeightsError: the vocabulary lacks a special entry.
         """
-        self.vocabulary, self.lowercase, self.symbols, self.max_length = tuple(vocabulary), lowercase, symbols, max_length
-        special = special_ids(self.vocabulary)
-        self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = special
-        self._entries = Entries(mask=self.mask_id, special=special, random=ordinary_range(special, len(self.vocabulary)))
+        super().__init__(vocabulary, max_length=max_length)
+        self.lowercase, self.symbols = lowercase, symbols
         self._basic = basic(lowercase=lowercase, symbols=symbols)
         self._ids = {entry: number for number, entry in enumerate(self.vocabulary)}
         self._reach = max(map(len, self.vocabulary))
@@ -81,9 +77,7 @@ class WordPieceTokenizer:
             StoreError: a file is missing or damaged.
             WeightsError: the vocabulary is not the one that ``nlphub_tokenizer.json`` promises.
         """
-        manifest = Manifest.load(folder)
-        if manifest.kind != KIND:
-            raise StoreError(f"{folder} holds a tokenizer of kind {manifest.kind!r}, not {KIND!r}")
+        manifest = Manifest.load(folder, kind=KIND)
         lowercase, symbols = manifest.flags("lowercase", "symbols")
         vocabulary = read_vocabulary(folder / VOCABULARY_FILE)
         return manifest.require(cls(vocabulary, lowercase=lowercase, symbols=symbols, max_length=manifest.max_length), folder)
@@ -92,9 +86,6 @@ class WordPieceTokenizer:
         """Write the files that :meth:`load` reads, so that a run or an exported folder is complete in itself."""
         files.publish_text(folder / VOCABULARY_FILE, "\n".join(self.vocabulary) + "\n")
         Manifest(KIND, self.max_length, self.digest, {"lowercase": self.lowercase, "symbols": self.symbols}).save(folder)
-
-    def __len__(self) -> int:
-        return len(self.vocabulary)
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int | None = None) -> Encoded:
         """Tokenise a batch; arguments, result and errors are those of :meth:`~nlphub.text.characters.CharacterTokenizer.encode`."""
@@ -128,18 +119,6 @@ class WordPieceTokenizer:
         """``(k,)`` bool: where words start in a batch that was encoded from these texts (see :mod:`nlphub.text.words`)."""
         segments, width = segments_of(texts, pairs)
         return find_piece_starts(segments, encoded, width=width)
-
-    def mask(
-        self,
-        encoded: Encoded,
-        word_starts: Flags,
-        *,
-        generator: np.random.Generator,
-        rate: float = 0.15,
-        spans: Spans | None = None,
-    ) -> Masked:
-        """Mask whole words and, as units, the caller's entities or phrases; see :func:`nlphub.text.masking.mask_words`."""
-        return mask_words(encoded, word_starts, self._entries, generator=generator, rate=rate, spans=spans)
 
     def extended(self) -> "WordPieceTokenizer":
         """With an entry ``##字`` behind all others for each Chinese character, as for ERNIE's pretraining on whole words.
