@@ -7,8 +7,8 @@
 
 Sets: SMP2017-ECDT (31 domains) and the 30 most frequent intents of CIC. A draw is so many rows of each intent from the training set, all
 where it has fewer; every column learns from the same rows, and nothing is chosen on a test set. `finetune`, `contrastive` and what `auto`
-trains have the same settings: 200 steps of 16 examples. `auto` is judged by what it chose; that this costs the trainings of its folds too
-is in the cell's seconds. TF-IDF (characters' 1-3 grams) + logistic regression is few_examples.py's. Intervals: 95 %, over the draws.
+trains have the same settings: 200 steps of 16 examples, and the same seed, so the score of `auto` is that of the cell which it chose; its
+seconds are those of choosing. TF-IDF (characters' 1-3 grams) + logistic regression is few_examples.py's. Intervals: 95 %, over the draws.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ from nlphub.recipe import TrainSettings
 
 if TYPE_CHECKING:
     import nlphub as hub
+    from nlphub.training.few.choose import Choice
 
 KEPT = Path(__file__).parent / "results" / "few_shot"
 SETS = {"smp2017": ("SMP2017-ECDT", "smp2017_ecdt", None), "cic30": ("CIC, 30 intents", "cic", 30)}  # title, folder, most frequent intents
@@ -107,28 +108,40 @@ def keys(sets: Iterable[str], counts: Iterable[int], columns: Sequence[str], dra
     ]
 
 
-def make(key: Key, train: Examples, test: Examples, *, directory: Path | None) -> dict[str, Any]:
-    """One cell: learn from a draw, judge on the test set."""
+def make(key: Key, train: Examples, test: Examples, *, kept: Path, directory: Path | None) -> dict[str, Any]:
+    """One cell: learn from a draw, judge on the test set; of ``auto``, choose and take the chosen cell's scores, made if it is not kept."""
     seen, started = draw(train, key.count, key.draw), time.perf_counter()
-    facts: dict[str, Any] = {"examples": len(seen)}
-    if key.column == "tfidf":
-        predicted = linear(seen, test)
-    else:
-        predicted, more = learnt(key.column, seen, test, seed=key.draw, directory=directory)
-        facts |= more
+    facts: dict[str, Any] = {"key": asdict(key), "examples": len(seen)}
+    if key.column == "auto":
+        choice = chosen(seen, seed=key.draw, directory=directory)
+        seconds = time.perf_counter() - started
+        other = replace(key, column=choice.method, settings=_digest(choice.method))
+        cell = read(other, kept) or make(other, train, test, kept=kept, directory=directory)
+        return {**facts, "choice": choice.as_dict(), "scores": cell["scores"], "seconds": round(seconds, 1)}
+    predicted = linear(seen, test) if key.column == "tfidf" else learnt(key.column, seen, test, seed=key.draw, directory=directory)
     metrics = classification_report(test.labels, predicted, train.label_names)
     scores = {"macro_f1": round(metrics.macro_f1, 4), "accuracy": round(metrics.accuracy, 4)}
-    return {"key": asdict(key), "scores": scores, **facts, "seconds": round(time.perf_counter() - started, 1)}
+    return {**facts, "scores": scores, "seconds": round(time.perf_counter() - started, 1)}
 
 
-def learnt(column: str, seen: Examples, test: Examples, *, seed: int, directory: Path | None) -> tuple[list[str], dict[str, Any]]:
-    """What a module answers after learning, and what ``auto`` chose."""
+def learnt(column: str, seen: Examples, test: Examples, *, seed: int, directory: Path | None) -> list[str]:
+    """What a module answers after learning."""
     import nlphub as hub
 
     trainer = hub.Trainer(module(directory), settings=settings_of(column, len(seen), seed=seed), progress=False)
-    report = trainer.train(seen)
-    answers = [answer.top[0][0] for answer in trainer.predict(test.texts)]
-    return answers, {"choice": report.choice.as_dict()} if report.choice else {}
+    trainer.train(seen)
+    return [answer.top[0][0] for answer in trainer.predict(test.texts)]
+
+
+def chosen(seen: Examples, *, seed: int, directory: Path | None) -> "Choice":
+    """What ``auto`` takes for these examples."""
+    import nlphub as hub
+    from nlphub.training.few.choose import choose
+
+    def fit(pupil: hub.Module, settings: TrainSettings, examples: Examples) -> None:
+        hub.Trainer(pupil, settings=settings, progress=False).train(examples)
+
+    return choose(module(directory), settings_of("auto", len(seen), seed=seed), seen, labels=seen.label_names, fit=fit)
 
 
 def module(directory: Path | None) -> "hub.Module":
@@ -165,7 +178,7 @@ def measure(wanted: Sequence[Key], *, data: Path, kept: Path, directory: Path | 
             loaded[key.set] = load(key.set, data)
         train, test, digest = loaded[key.set]
         if cell is None:
-            cell = {**make(key, train, test, directory=directory), "rows_digest": digest}
+            cell = {**make(key, train, test, kept=kept, directory=directory), "rows_digest": digest}
             publish_json(kept / key.file, cell)
             print(f"{number}/{len(wanted)}  {key.file}  {cell['scores']['macro_f1']:.3f}  {cell['seconds']:.0f} s", flush=True)
         elif cell["rows_digest"] != digest:

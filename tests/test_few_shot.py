@@ -58,6 +58,15 @@ def test_a_sitting_makes_what_is_missing_and_nothing_twice(
         few_shot.measure(wanted, data=data, kept=kept, directory=small_folder)
 
 
+def test_the_score_of_auto_is_that_of_a_training_with_auto(small_folder: Path, data: Path, tmp_path: Path, tiny: None) -> None:
+    (key,) = few_shot.keys(["smp2017"], [4], ["auto"], 1, weights="w")
+    train, test, _ = few_shot.load("smp2017", data)
+    cell = few_shot.make(key, train, test, kept=tmp_path, directory=small_folder)
+    answers = few_shot.learnt("auto", few_shot.draw(train, 4, 0), test, seed=0, directory=small_folder)
+    right = sum(given == label for given, label in zip(answers, test.labels, strict=True))
+    assert cell["scores"]["accuracy"] == round(right / len(answers), 4)
+
+
 def test_cells_of_other_weights_or_settings_are_other_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     (one,) = few_shot.keys(["cic30"], [8], ["finetune"], 1, weights="a")
     (other,) = few_shot.keys(["cic30"], [8], ["finetune"], 1, weights="b")
