@@ -19,7 +19,7 @@ Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
 _LEAST = 20  # answers of a label below which it has no threshold of its own
-_WORTH = 0.01  # by which another confidence has to beat the probability, which everybody understands
+_WORTH = 0.01  # by which another confidence has to beat the probability, which everybody understands, and not by chance
 _POINTS = 200  # of a curve, at most
 
 
@@ -149,7 +149,7 @@ def fit_calibration(
             does, but not for thresholds of ``neighbours``, which compares with these very examples.
         aim: what thresholds are for; ``None`` accepts all answers.
         confidence: one of :data:`~nlphub.calibration.CONFIDENCES`; or ``auto``, the one with the highest ``auroc``, but the probability
-            unless another is better by 0.01.
+            unless another is better by 0.01, and better at all in 97.5 % of bootstrap draws.
         per_label: labels with 20 answers or more get thresholds of their own.
 
     Raises:
@@ -160,7 +160,7 @@ def fit_calibration(
     temperature = fit_temperature(joined.logits, joined.targets)
     calibrations = {kind: _with(kind, temperature, trained) for kind in _kinds(confidence, trained)}
     separations = {kind: separation(held, made) for kind, made in calibrations.items()}
-    chosen = calibrations[_best(separations)]
+    chosen = calibrations[_best(held, calibrations, separations)]
     if aim is None:
         return Fitted(replace(chosen, threshold=ACCEPT_ALL[chosen.confidence]), separations)
     held = held if chosen.confidence == "neighbours" else joined
@@ -178,14 +178,12 @@ def fit_calibration(
 
 def separation(held: Held, calibration: Calibration) -> Separation:
     """What a confidence is worth, whatever the threshold."""
-    values = confidences(held.logits, calibration)
-    right = held.right
-    wanted, other = (values, confidences(held.outside, calibration)) if len(held.outside) else (values[right], values[~right])
-    both = len(wanted) and len(other)
+    values, wanted = _asked(held, calibration), _wanted(held)
+    both = wanted.any() and not wanted.all()
     return Separation(
-        auroc(wanted, other) if both else None,
-        false_positive_rate(wanted, other) if both else None,
-        risk_coverage(values, right).area,
+        auroc(values[wanted], values[~wanted]) if both else None,
+        false_positive_rate(values[wanted], values[~wanted]) if both else None,
+        risk_coverage(values[: len(held.targets)], held.right).area,
     )
 
 
@@ -223,12 +221,41 @@ def _with(kind: str, temperature: float, trained: Floats | None) -> Calibration:
     return Calibration(temperature, kind)
 
 
-def _best(separations: Mapping[str, Separation]) -> str:
+def _wanted(held: Held) -> NDArray[np.bool_]:
+    """``(b + o,)`` what should be accepted: texts of a label, not out-of-scope ones; where there are none of those, right answers."""
+    if len(held.outside):
+        return np.arange(len(held.targets) + len(held.outside)) < len(held.targets)
+    return held.right
+
+
+def _asked(held: Held, calibration: Calibration) -> NDArray[np.float64]:
+    """``(b + o,)`` confidences of the examples and the out-of-scope texts."""
+    parts = (held.logits, held.outside) if len(held.outside) else (held.logits,)
+    return np.concatenate([confidences(part, calibration) for part in parts])
+
+
+def _best(held: Held, calibrations: Mapping[str, Calibration], separations: Mapping[str, Separation]) -> str:
     """The confidence to keep: the first is the probability, if it is among them."""
     first, *others = separations
     score = {kind: one.auroc or 0.0 for kind, one in separations.items()}
     best = max(others, key=score.__getitem__, default=first)
-    return best if score[best] > score[first] + _WORTH else first
+    if score[best] <= score[first] + _WORTH:
+        return first
+    return best if _gain(held, calibrations[first], calibrations[best]).low > 0 else first
+
+
+def _gain(held: Held, one: Calibration, other: Calibration) -> Interval:
+    """How much more AUROC the other one has, on the same texts."""
+    values, wanted = (_asked(held, one), _asked(held, other)), _wanted(held)
+
+    def gain(rows: Ints) -> float:
+        where = wanted[rows]
+        if where.all() or not where.any():
+            return 0.0
+        before, after = (auroc(kind[rows][where], kind[rows][~where]) for kind in values)
+        return after - before
+
+    return bootstrap(gain, len(wanted))
 
 
 def _within(value: float | None, kind: str) -> float:

@@ -77,6 +77,20 @@ def test_the_probability_is_kept_unless_another_is_clearly_better() -> None:
     assert found.calibration.confidence == "probability"
 
 
+@pytest.mark.parametrize(("size", "kept"), [(40, "probability"), (400, "energy")])
+def test_a_gain_that_chance_explains_does_not_displace_the_probability(size: int, kept: str) -> None:
+    """The height of all logits, which energies see and probabilities do not, knows something: 40 examples do not prove it, 400 do."""
+    generator = np.random.default_rng(8)
+    sure, known = generator.normal(0, 1, (2, size))
+    logits = np.zeros((size, 3), np.float32)
+    logits[:, 0] = 3 + sure
+    logits += (2 * known)[:, None]
+    data = Held(logits, np.where(sure + known + generator.normal(0, 1, size) > -1, 0, 1))
+    found = fit_calibration(data, LABELS)
+    assert (found.separations["energy"].auroc or 0) > (found.separations["probability"].auroc or 0) + 0.05
+    assert found.calibration.confidence == kept
+
+
 def test_labels_with_enough_answers_get_their_own_thresholds() -> None:
     data = held(0, 400)
     few = Held(data.logits[:230].copy(), data.targets[:230])
