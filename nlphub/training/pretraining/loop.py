@@ -109,7 +109,7 @@ class Fact:
             "mask": round(self.mask, 4),
             "norm": round(self.norm, 3),
             "tokens_per_second": round(self.tokens_per_second),
-            "mfu": round(self.utilisation, 3),
+            "mfu": float(f"{self.utilisation:.3g}"),
         }
         more = {"pairs": self.pairs, "views": self.views}
         return facts | {name: round(value, 4) for name, value in more.items() if value is not None}
