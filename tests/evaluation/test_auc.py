@@ -23,8 +23,7 @@ def test_it_is_scikit_learns_and_that_of_ranks_on_random_inputs_with_ties() -> N
         scores = generator.integers(0, levels, positive.shape) / levels
         found = [area_under_curve(*column) for column in zip(scores.T, positive.T, strict=True)]
         np.testing.assert_allclose(found, by_ranks(scores, positive), rtol=0, atol=1e-12)
-        oracle = roc_auc_score(positive[:, :25], scores[:, :25], average=None)  # a millisecond each
-        np.testing.assert_allclose(found[:25], oracle, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found, roc_auc_score(positive, scores, average=None), rtol=0, atol=1e-12)
     many, positive = generator.integers(0, 500, 10_000) / 500, generator.random(10_000) < 0.3
     assert area_under_curve(many, positive) == pytest.approx(roc_auc_score(positive, many), abs=1e-12)
 

@@ -37,6 +37,28 @@ def test_scores_equal_scikit_learns(answers: list[tuple[str, str]]) -> None:
         assert found == pytest.approx(expected)
 
 
+def test_scores_of_ten_thousand_random_inputs_are_scikit_learns() -> None:
+    """Each input has labels of its own name, so that scikit-learn scores all of them in one call."""
+    generator, places = np.random.default_rng(0), np.arange(10_000)
+    sizes = generator.integers(1, 13, 10_000)
+    truth, predicted = (generator.integers(0, generator.integers(1, 6, 10_000).repeat(sizes)) for _ in range(2))
+    own = places.repeat(sizes) * 5
+    names = np.arange(50_000)
+    expected = oracle.precision_recall_fscore_support(truth + own, predicted + own, labels=names, zero_division=0)
+    starts = np.cumsum(sizes)[:-1]
+    parts = zip(np.split(truth, starts), np.split(predicted, starts), strict=True)
+    reports = [classification_report([LABELS[a] for a in one], [LABELS[b] for b in other], LABELS) for one, other in parts]
+    rows = [(row.precision, row.recall, row.f1, row.support) for report in reports for row in report.per_label]
+    np.testing.assert_allclose(rows, np.array(expected).T, atol=1e-12)
+    right = np.add.reduceat(truth == predicted, np.append(0, starts))
+    np.testing.assert_allclose([report.accuracy for report in reports], right / sizes)
+    f1 = np.array(expected[2]).reshape(10_000, 5)
+    there = np.zeros(50_000, np.bool_)
+    there[np.concatenate([truth + own, predicted + own])] = True
+    there = there.reshape(10_000, 5)
+    np.testing.assert_allclose([report.macro_f1 for report in reports], (f1 * there).sum(1) / there.sum(1), atol=1e-12)
+
+
 @given(answers=ANSWERS)
 def test_the_confusion_matrix_equals_the_slow_twin(answers: list[tuple[str, str]]) -> None:
     truth, predicted = columns(answers)

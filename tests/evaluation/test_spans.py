@@ -52,6 +52,26 @@ def test_scores_of_ten_thousand_random_sequences_are_seqevals_strict_ones() -> N
     np.testing.assert_allclose([[row.precision, row.recall, row.f1, row.support] for row in ours.per_label], np.array(each).T, rtol=1e-12)
 
 
+def test_scores_of_ten_thousand_random_inputs_are_seqevals_strict_ones_one_by_one() -> None:
+    """Each input has labels of its own name, so that seqeval scores a hundred of them in one call."""
+    from seqeval.metrics.v1 import precision_recall_fscore_support
+    from seqeval.scheme import IOB2
+
+    generator = np.random.default_rng(1)
+    for _ in range(100):
+        inputs = [[_random_pair(generator) for _ in range(generator.integers(1, 4))] for _ in range(100)]
+        ours = [span_report([_spans(a) for a, _ in rows], [_spans(b) for _, b in rows], ("a", "b", "c")) for rows in inputs]
+        truth, found = ([_named(pair[side], number) for number, rows in enumerate(inputs) for pair in rows] for side in (0, 1))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # seqeval warns of what it divides by
+            each = precision_recall_fscore_support(truth, found, average=None, mode="strict", scheme=IOB2, zero_division=0)
+        names = sorted({tag[2:] for tags in (*truth, *found) for tag in tags if tag != "O"})
+        rows = {f"{number:02}{row.label}": row for number, report in enumerate(ours) for row in report.per_label}
+        told = [(rows[name].precision, rows[name].recall, rows[name].f1, rows[name].support) for name in names]
+        np.testing.assert_allclose(told, np.array(each).T, rtol=1e-12)
+        assert all(rows[name].support == rows[name].f1 == 0 for name in rows.keys() - {*names})
+
+
 def test_nested_spans_count_each_by_itself() -> None:
     truth = [[Span(0, 4, "a"), Span(0, 2, "b"), Span(1, 3, "a")]]
     report = span_report(truth, [[Span(0, 4, "a"), Span(0, 2, "a"), Span(1, 3, "a"), Span(1, 3, "b")]], ("a", "b"))
@@ -94,3 +114,15 @@ def _spans(tags: list[str]) -> list[Span]:
                 end += 1
             spans.append(Span(start, end, tag[2:]))
     return spans
+
+
+def _random_pair(generator: np.random.Generator) -> tuple[list[str], list[str]]:
+    """True tags and found ones of a sequence, which agree in its first half."""
+    length = int(generator.integers(1, 15))
+    truth, found = (_in_order([TAGS[tag] for tag in generator.integers(0, len(TAGS), length)]) for _ in range(2))
+    return truth, _in_order(truth[: length // 2] + found[length // 2 :])
+
+
+def _named(tags: list[str], number: int) -> list[str]:
+    """With labels that only this input has."""
+    return [tag if tag == "O" else f"{tag[:2]}{number:02}{tag[2:]}" for tag in tags]
