@@ -5,7 +5,7 @@ This is the only file that reads the environment:
 ``NLPHUB_HOME``     store, cache and locks (default ``~/.nlphub``)
 ``NLPHUB_OFFLINE``  ``1``, ``true``, ``yes`` or ``on``: nothing is ever fetched from a network; implied by ``HF_HUB_OFFLINE``
 ``NLPHUB_MIRRORS``  comma-separated base addresses, tried before a file's own http(s) sources
-``NLPHUB_REGISTRY`` comma-separated paths of further registry.json files, merged with the bundled one
+``NLPHUB_REGISTRY`` comma-separated further hubs: paths or http(s) addresses, ``#ed25519:KEY`` behind them where the key is known
 ``NLPHUB_DATA``     folder of real data sets for benchmarks and tests (never needed by users)
 """
 
@@ -42,9 +42,9 @@ def mirrors() -> tuple[str, ...]:
     return _list("NLPHUB_MIRRORS")
 
 
-def extra_registries() -> tuple[Path, ...]:
-    """Further registry.json files named by the user, in order."""
-    return tuple(Path(item).expanduser() for item in _list("NLPHUB_REGISTRY"))
+def extra_registries() -> tuple[str, ...]:
+    """Further hubs named by the user, in order, as :func:`nlphub.hub.addresses.address_of` reads them."""
+    return _list("NLPHUB_REGISTRY")
 
 
 def refuse_telemetry() -> None:

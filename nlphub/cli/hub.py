@@ -1,14 +1,16 @@
-"""``nlphub list | search | show | install | verify | remove``: the modules of the registry and those in the local store."""
+"""``nlphub list | search | show | install | verify | remove | bundle``: the modules of the registries and those in the local store."""
 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nlphub.cli.output import note, print_json, print_table
+from nlphub.errors import InputError
 
 if TYPE_CHECKING:
     from nlphub.hub.cards import Card
@@ -23,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("list")(list_command)
-    for command in (search, show, install, verify, remove):
+    for command in (search, show, install, verify, remove, bundle):
         app.command()(command)
 
 
@@ -67,15 +69,25 @@ def show(name: Name, version: Conditions = None, as_json: Json = False) -> None:
         _print_card(card)
 
 
-def install(name: Name, version: Conditions = None, as_json: Json = False) -> None:
-    """Put a module into the local store, verified; what is there already is hashed again and mended.
+def install(
+    name: Annotated[str, typer.Argument(help="A name or alias of nlphub list, my_intent==1.0.0, or a .zip of nlphub bundle.")],
+    version: Conditions = None,
+    out: Annotated[Path | None, typer.Option(help="Of a .zip: a folder for its recipes and wheels; default: they stay in it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Put a module into the local store, verified; what is there already is hashed again and mended. A .zip needs no network.
 
     Example: nlphub install ernie_tiny --version ">=0.1,<1"
     """
     from nlphub.hub import store
     from nlphub.hub.registry import find_module
 
-    card = find_module(name, version=version)
+    if name.endswith(".zip"):
+        _install_bundle(Path(name), version, out, as_json)
+        return
+    if out is not None:
+        raise InputError("--out is for the recipes and wheels of a .zip")
+    card = find_module(name, version=version, refresh=True)
     with _progress_bar(f"{card.name} {card.version}") as progress:
         folder = store.install(card, rehash=True, progress=progress)
     if as_json:
@@ -122,6 +134,54 @@ def remove(
         print_json({"name": name, "version": version, "bytes_freed": freed})
     else:
         print(f"removed {name}{f' {version}' if version else ''}: {freed:,} bytes freed")
+
+
+def bundle(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names or aliases; my_intent==1.0.0 for a version.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .zip to write.")],
+    recipe: Annotated[list[Path] | None, typer.Option(help="A .yaml recipe to pack too; give it several times for several.")] = None,
+    wheels: Annotated[Path | None, typer.Option(help="A folder of .whl files to pack too, as pip download -d fills it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Pack modules, complete and verified, into one file for machines without a network. Equal contents give equal bytes.
+
+    Example: nlphub bundle ernie_tiny -o site.zip
+    """
+    from nlphub.files import sha256
+    from nlphub.hub.bundles import write_bundle
+    from nlphub.hub.registry import find_module
+
+    cards = [find_module(name, refresh=True) for name in names]
+    packed = write_bundle(out, cards, recipes=recipe or (), wheels=wheels)
+    facts: dict[str, Any] = {
+        "file": str(out),
+        "bytes": out.stat().st_size,
+        "sha256": sha256(out),
+        "modules": [card.title for card in packed.cards],
+    }
+    if as_json:
+        print_json({**facts, "extras": packed.extras})
+        return
+    print(f"{out}: {', '.join([*facts['modules'], *packed.extras])}; {facts['bytes']:,} bytes, sha256 {facts['sha256']}")
+    print(f"on the other machine: nlphub install {out.name}")
+
+
+def _install_bundle(path: Path, version: str | None, out: Path | None, as_json: bool) -> None:
+    from nlphub.hub.bundles import install_bundle
+
+    if version is not None:
+        raise InputError("--version is not for a .zip: all that is in it is installed")
+    found, folders = install_bundle(path, extras_to=out)
+    if as_json:
+        modules = [
+            {"name": card.name, "version": card.version, "folder": str(folder)} for card, folder in zip(found.cards, folders, strict=True)
+        ]
+        print_json({"modules": modules, "extras": [str(out / extra) for extra in found.extras] if out else []})
+        return
+    for card, folder in zip(found.cards, folders, strict=True):
+        print(f"{card.title} is installed in {folder}")
+    if found.extras and out is None:
+        note(f"{len(found.extras)} recipes and wheels are in it too: nlphub install {path} --out FOLDER")
 
 
 def _print_cards(cards: "Sequence[Card]", as_json: bool) -> None:

@@ -66,7 +66,7 @@ def check_installation() -> Iterator[Fact]:
     yield from _guarded_all("store", _store)
     yield _guarded("network", lambda: "offline: nothing is fetched" if paths.offline() else "online")
     yield _guarded("mirrors", _mirrors)
-    yield _guarded("registries", lambda: ", ".join(map(str, paths.extra_registries())) or "only the one that ships")
+    yield _guarded("registries", lambda: ", ".join(paths.extra_registries()) or "only the one that ships")
 
 
 def declared() -> list[Requirement]:

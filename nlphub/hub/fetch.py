@@ -124,17 +124,26 @@ class _Delivery:
         return self._checked()
 
     def _from_hugging_face(self, source: str) -> FileEntry:
-        """A file of a Hugging Face repository, through its own client, which knows tokens, mirrors and storage."""
+        """A file of a Hugging Face repository, through its own client, which knows endpoints, tokens and storage. Where the repository only
+        points to a large file elsewhere, by an address that needs no token, that is fetched as any other: with resuming."""
         from huggingface_hub import hf_hub_download
 
         organisation, repository, path = source.removeprefix("hf://").split("/", 2)
         repository, _, commit = repository.partition("@")
+        name = f"{organisation}/{repository}"
+        if self.entry.sha256 is not None and (address := _linked(name, path, commit)):
+            try:
+                return self._download(address)
+            except DigestError:
+                raise
+            except FetchError as failure:
+                log.info("%s: %s %s; asking for it in the usual way", source, address.partition("?")[0], failure)
         with workshop(self.target) as folder:
             try:
-                name = hf_hub_download(f"{organisation}/{repository}", path, revision=commit, local_dir=folder)
+                found = hf_hub_download(name, path, revision=commit, local_dir=folder)
             except Exception as failure:  # its client raises errors of several libraries; each is the failure of one source, no more
                 raise FetchError(f"cannot be had: {failure}") from failure
-            return self._copy(Path(name))
+            return self._copy(Path(found))
 
     def _download(self, address: str) -> FileEntry:
         """A file over http(s); when bytes of another source or of an earlier process turn out wrong, once more without them."""
@@ -206,6 +215,20 @@ class _Delivery:
         except DigestError:
             self.part.restart()
             raise
+
+
+def _linked(name: str, path: str, commit: str) -> str | None:
+    """Where a file of Hugging Face really lies, if that is another server and as safe as the first one."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    asked = hf_hub_url(name, path, revision=commit)
+    try:
+        found = urlsplit(place := get_hf_file_metadata(asked).location)
+    except Exception as failure:  # of several libraries; the client asks again, and its failure is the one that counts
+        log.info("%s tells nothing about itself: %s", asked, failure)
+        return None
+    same_server = found.netloc == urlsplit(asked).netloc
+    return None if same_server or found.scheme not in ("https", urlsplit(asked).scheme) else place
 
 
 def _settle(part: Part, target: Path, found: FileEntry) -> None:

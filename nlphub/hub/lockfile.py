@@ -3,14 +3,17 @@
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from nlphub.errors import StoreError
 from nlphub.files import json_text
-from nlphub.hub.cards import FileEntry
+from nlphub.hub import private
+from nlphub.hub.cards import Card, FileEntry
 from nlphub.hub.names import check_path, check_source
 from nlphub.hub.part import Part
 
@@ -51,20 +54,39 @@ def read(folder: Path) -> Lock | None:
         raise StoreError(f"{folder / NAME} is damaged ({damage}). Run: nlphub remove {module} && nlphub install {module}") from damage
 
 
-def write(folder: Path, entries: Iterable[FileEntry]) -> None:
+def write(folder: Path, entries: Iterable[FileEntry], card: Card | None = None) -> None:
     """Publish the lock of verified files.
+
+    Args:
+        card: what the registry says of the module; kept, so that it goes on having a name when its registry is gone.
 
     Raises:
         StoreError: it cannot be written.
     """
     files = {entry.path: _facts(entry, folder / entry.path) for entry in entries}
+    facts = {"card": asdict(card) if card is not None else None, "files": files, "name": folder.parent.name, "version": folder.name}
     part = Part(folder / NAME)
     try:
-        part.write(json_text({"name": folder.parent.name, "version": folder.name, "files": files}).encode())
+        part.write(json_text(facts).encode())
         with suppress(FileNotFoundError):  # another process was faster, and its lock says the same
             part.finish()
     finally:
         part.close(keep=False)
+
+
+def cards(modules: Path) -> Iterator[Card]:
+    """The cards of all modules in a store, as their registries had them when they were installed, sorted; those of damaged locks are left
+    out. Only what belongs to us is read, see :mod:`nlphub.hub.private`. For ``bundle:``, which meant a hub that may be gone, stands the
+    place of the file itself.
+    """
+    for path in sorted(modules.glob(f"*/*/{NAME}")):
+        with suppress(StoreError, OSError, ValueError, RecursionError):
+            private.check(path.parent)
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+                facts = json.loads(stream.read(_MAX_BYTES))
+            card = TypeAdapter(Card).validate_json(json.dumps(facts["card"] if isinstance(facts, dict) and "card" in facts else None))
+            if (card.name, card.version) == (path.parent.parent.name, path.parent.name):
+                yield replace(card, files=tuple(_placed(entry, path.parent) for entry in card.files))
 
 
 def pinned(files: Sequence[FileEntry], lock: Lock) -> list[FileEntry]:
@@ -97,6 +119,11 @@ def _locked(path: str, facts: Mapping[str, object]) -> Locked:
         raise ValueError(f"{path}: a value of the wrong type")
     length, modified, inode = (int(mark) for mark in marks)
     return Locked(FileEntry(check_path(path), size, digest, tuple(map(check_source, sources))), (length, modified, inode))
+
+
+def _placed(entry: FileEntry, folder: Path) -> FileEntry:
+    here = (folder / entry.path).as_uri()
+    return replace(entry, sources=tuple(here if source.startswith("bundle:") else source for source in entry.sources))
 
 
 def _pinned(entry: FileEntry, pin: FileEntry) -> FileEntry:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 DATA_SUFFIXES = (".json", ".jsonl", ".model", ".onnx", ".safetensors", ".tsv", ".txt")  # a downloaded module is data: no code, no pickles
+CARD = "card.md"  # what a published module says about itself, beside its data
 REMOTE = ("http://", "https://", "hf://")  # sources that need a network
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -54,7 +55,7 @@ def check_path(path: str) -> str:
         raise ValueError("no part of a file path has '..' in it or ends in '.'")
     if any(part.partition(".")[0] in _DEVICES for part in parts):
         raise ValueError("a part of this file path is the name of a device on Windows")
-    if not path.endswith(DATA_SUFFIXES):
+    if path != CARD and not path.endswith(DATA_SUFFIXES):
         raise ValueError(f"a module is data only; its files end in {', '.join(DATA_SUFFIXES)}")
     if path in _RESERVED:
         raise ValueError("this name belongs to the store")

@@ -1,26 +1,22 @@
-"""registry.json: facts about every module that this hub knows, merged from the bundled file and the user's own ones.
+"""What the hubs of this machine know about modules: the bundled registry.json and those of ``NLPHUB_REGISTRY``, checked and merged.
 
-A registry is ``{"schema": 1, "modules": {name: card or list of cards}}``; a list holds several versions of one name. A hub is a folder:
-``bundle:`` sources of another registry are relative to the folder of its own registry.json.
+A registry is ``{"schema": 1, "modules": {name: card or list of cards}}``; a list holds several versions of one name. A hub is a folder
+or an http(s) address: ``bundle:`` sources of another registry are relative to the place of its own registry.json.
 """
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from nlphub import paths
 from nlphub.errors import InputError, UnknownNameError, brief, did_you_mean
-from nlphub.hub import versions
-from nlphub.hub.cards import TASKS, Card
+from nlphub.hub import lockfile, sources, versions
+from nlphub.hub.addresses import Address, address_of
+from nlphub.hub.cards import TASKS, Card, FileEntry
+from nlphub.hub.document import without_sources
 from nlphub.hub.names import normal
 
-_SCHEMA = 1
-_MAX_BYTES = 4 << 20
 _PLANNED = {"ernie_tiny_baidu": "Baidu's checkpoint of the name ernie-tiny is no module to install; nlphub convert makes one of its files."}
 
 
@@ -67,13 +63,37 @@ class Registry:
         return f"There is no module {brief(name)}.{why} `nlphub list` shows all {len(self.newest)}."
 
 
-def find_module(name: str, *, version: str | None = None) -> Card:
-    """The registry's card of a module. See :meth:`Registry.find`."""
-    return load_registry().find(name, version)
+def find_module(name: str, *, version: str | None = None, refresh: bool = False) -> Card:
+    """The card of a module: of the registries, or of what is installed already. See :meth:`Registry.find`.
+
+    A registry at an http(s) address is asked again only when neither its copy nor the store knows the name, or with ``refresh``.
+
+    Args:
+        name: a name or alias; ``my_intent==1.0.0`` is the same as ``version="==1.0.0"``.
+        version: a version or conditions; default is the newest.
+        refresh: ask the network for newer registries first.
+    """
+    name, equals, wanted = name.partition("==")
+    if equals and version is not None:
+        raise InputError(f"{name}=={wanted} names a version already; leave version={brief(version)} out")
+    version = f"=={wanted}" if equals else version
+    try:
+        return load_registry(refresh=refresh).find(name, version)
+    except UnknownNameError as unknown:
+        if (card := _found(installed_registry(), name, version)) is not None:
+            return card
+        if refresh or paths.offline() or not any(address.is_remote for address in addresses()):
+            raise unknown
+    return load_registry(refresh=True).find(name, version)
+
+
+def installed_registry() -> Registry:
+    """What is installed, as the registries had it: it goes on having a name when its registry is gone."""
+    return Registry(tuple(_sorted(lockfile.cards(paths.home() / "modules"))))
 
 
 def list_modules(*, task: str | None = None) -> list[Card]:
-    """The newest version of every module, sorted by name.
+    """The newest version of every module, sorted by name; also of those that are installed and that no registry knows.
 
     Args:
         task: only modules with a head for this task, e.g. ``"seq-cls"``.
@@ -83,101 +103,107 @@ def list_modules(*, task: str | None = None) -> list[Card]:
     """
     if task is not None and task not in TASKS:
         raise UnknownNameError(f"There is no task {brief(task)}.{did_you_mean(task, TASKS)} Tasks are {', '.join(TASKS)}.")
-    return [card for card in load_registry().newest if task is None or task in card.tasks]
+    return [card for card in _everything().newest if task is None or task in card.tasks]
 
 
 def search_modules(text: str) -> list[Card]:
     """The modules that a word describes. See :meth:`Registry.search`."""
-    return load_registry().search(text)
+    return _everything().search(text)
 
 
-def load_registry(files: Sequence[Path] | None = None) -> Registry:
-    """Read registry files, check and merge them.
-
-    Args:
-        files: the registry files, or hub folders that hold one; default is the bundled one and those of ``NLPHUB_REGISTRY``.
+def addresses() -> tuple[Address, ...]:
+    """Of the registries that ``NLPHUB_REGISTRY`` names, in order.
 
     Raises:
-        InputError: files that cannot be read or break the schema, or that use one name for two modules; all mistakes at once.
+        InputError: one is no address of a registry.
     """
-    bundled = paths.bundle() / "registry.json"
-    cards: dict[Path, list[Card]] = {}
-    problems = []
-    for path in files if files is not None else (bundled, *paths.extra_registries()):
-        file = (path / "registry.json" if path.is_dir() else path).absolute()
-        found, wrong = _read(file)
-        cards[file] = found if file == bundled else [_anchored(card, file.parent) for card in found]
-        problems += [f"{file}: {problem}" for problem in wrong]
-    problems += _clashes(cards)
-    if problems:
+    return tuple(map(address_of, paths.extra_registries()))
+
+
+def load_registry(files: Sequence[Path | str] | None = None, *, refresh: bool = False) -> Registry:
+    """Read registries, check and merge them.
+
+    Args:
+        files: the registry files, or hubs that hold one; default is the bundled one and those of ``NLPHUB_REGISTRY``.
+        refresh: ask the network for those that are at http(s) addresses; otherwise the copy of each is used, once there is one.
+
+    Raises:
+        InputError: registries that cannot be had, break the schema, are not signed as they should be, are older than they were, or use
+            one name for two modules; all mistakes at once.
+    """
+    bundled = str(paths.bundle() / "registry.json")
+    wanted = tuple(map(address_of, files)) if files is not None else (Address(bundled), *addresses())
+    cards: dict[str, list[Card]] = {}
+    problems: list[str] = []
+    for address in wanted:
+        own = address.place == bundled
+        found, wrong = sources.read_bundled(address.path) if own else sources.read(address, refresh=refresh)
+        cards[address.place] = found
+        problems += [f"{address.place}: {problem}" for problem in wrong]
+    merged, clashes = merge(cards)
+    if problems := [*problems, *clashes]:
         raise InputError("The registry is not valid.", problems)
-    everything = (card for found in cards.values() for card in found)
-    return Registry(tuple(sorted(everything, key=lambda card: (card.name, versions.key(card.version)))))
+    return Registry(tuple(merged))
 
 
-def _read(file: Path) -> tuple[list[Card], list[str]]:
-    """The cards of one file, and what is wrong with it."""
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            return [], [f"is longer than {_MAX_BYTES:,} bytes"]
-        document = json.loads(data, object_pairs_hook=_without_repeats)
-    except OSError as wrong:
-        return [], [f"cannot be read: {wrong.strerror}"]
-    except (ValueError, RecursionError) as wrong:
-        return [], [f"is not JSON as it should be: {wrong}"]
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA or not isinstance(document.get("modules"), dict):
-        return [], [f'should be {{"schema": {_SCHEMA}, "modules": {{...}}}}; a newer schema needs a newer nlphub']
-    return _cards(document["modules"])
+def merge(cards: Mapping[str, Sequence[Card]]) -> tuple[list[Card], list[str]]:
+    """All cards, sorted by name and version, and which of them clash.
 
+    One name, alias included, belongs to the first registry that has it: otherwise a newer version elsewhere could take a name over. A
+    later registry may repeat a version with the same files, whose further sources are then tried last.
 
-def _cards(modules: Mapping[str, Any]) -> tuple[list[Card], list[str]]:
-    cards, problems = [], []
-    adapter = TypeAdapter(Card)
-    for name, entries in modules.items():
-        for entry in entries if isinstance(entries, list) else [entries]:
-            try:
-                named = {**entry, "name": name} if isinstance(entry, dict) else entry
-                cards.append(adapter.validate_json(json.dumps(named)))  # as JSON: lists become tuples and nothing else is coerced
-            except ValidationError as wrong:
-                problems += [f"{name}: {problem}" for problem in _explain(wrong)]
-    return cards, problems
-
-
-def _explain(wrong: ValidationError) -> Iterator[str]:
-    for error in wrong.errors(include_url=False):
-        key = ".".join(map(str, error["loc"])) or "its entry"
-        if error["type"] == "missing":
-            yield f"{key} is missing"
-        elif error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            yield f"{key} is not a key of the schema"
-        else:
-            yield f"{key}={brief(error['input'])}: {error['msg'].removeprefix('Value error, ')}"
-
-
-def _anchored(card: Card, hub: Path) -> Card:
-    """A card of another hub, whose ``bundle:`` means that hub's folder."""
-
-    def anchored(source: str) -> str:
-        return (hub / source.removeprefix("bundle:")).as_uri() if source.startswith("bundle:") else source
-
-    return replace(card, files=tuple(replace(entry, sources=tuple(map(anchored, entry.sources))) for entry in card.files))
-
-
-def _clashes(cards: Mapping[Path, Sequence[Card]]) -> Iterator[str]:
-    """One name, alias included, for two modules or in two registries: otherwise a newer version elsewhere could take a name over."""
-    owners: dict[str, tuple[Path, str]] = {}
-    editions: set[tuple[str, str]] = set()
-    for file, found in cards.items():
+    Args:
+        cards: by the place of their registry, in the order of the registries.
+    """
+    owners: dict[str, tuple[str, str]] = {}
+    editions: dict[tuple[str, str], tuple[str, Card]] = {}
+    problems: list[str] = []
+    for place, found in cards.items():
         for card in found:
-            for name in sorted(_names_of(card)):
-                other, owner = owners.setdefault(name, (file, card.name))
-                if (other, owner) != (file, card.name):
-                    yield f"{file}: {card.name}: the name {name!r} is taken by {owner} of {other}"
-            if (card.name, card.version) in editions:
-                yield f"{file}: {card.name}: version {card.version} is there twice"
-            editions.add((card.name, card.version))
+            first, known = editions.get((card.name, card.version), (place, None))
+            if known is not None and first != place and without_sources(known) == without_sources(card):
+                editions[card.name, card.version] = (first, _with_sources(known, card))
+                continue
+            problems += _taken(owners, place, card)
+            if known is not None and first == place:
+                problems.append(f"{place}: {card.name}: version {card.version} is there twice")
+            editions.setdefault((card.name, card.version), (place, card))
+    return _sorted(card for _, card in editions.values()), problems
+
+
+def _taken(owners: dict[str, tuple[str, str]], place: str, card: Card) -> Iterator[str]:
+    """Names of a card that belong to another module or another registry already."""
+    for name in sorted(_names_of(card)):
+        other, owner = owners.setdefault(name, (place, card.name))
+        if (other, owner) != (place, card.name):
+            yield f"{place}: {card.name}: the name {name!r} is taken by {owner} of {other}"
+
+
+def _with_sources(card: Card, other: Card) -> Card:
+    further = {entry.path: entry.sources for entry in other.files}
+
+    def joined(entry: FileEntry) -> FileEntry:
+        return replace(entry, sources=tuple(dict.fromkeys([*entry.sources, *further[entry.path]]))[:16])
+
+    return replace(card, files=tuple(map(joined, card.files)))
+
+
+def _everything() -> Registry:
+    """The registries, and what is installed besides."""
+    known = load_registry().cards
+    names = {name for card in known for name in _names_of(card)}
+    further = (card for card in installed_registry().cards if not names & _names_of(card))
+    return Registry(tuple(_sorted([*known, *further])))
+
+
+def _found(registry: Registry, name: str, version: str | None) -> Card | None:
+    with suppress(UnknownNameError):
+        return registry.find(name, version)
+    return None
+
+
+def _sorted(cards: Iterable[Card]) -> list[Card]:
+    return sorted(cards, key=lambda card: (card.name, versions.key(card.version)))
 
 
 def _names_of(card: Card) -> set[str]:
@@ -186,10 +212,3 @@ def _names_of(card: Card) -> set[str]:
 
 def _searchable(card: Card) -> str:
     return " ".join((card.name, *card.aliases, card.summary, card.language, card.upstream or "", *card.tasks)).lower()
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    repeated = sorted(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-    if repeated:
-        raise ValueError(f"{', '.join(repeated)}: a key that is there twice")
-    return dict(pairs)

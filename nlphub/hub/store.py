@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from nlphub import paths
@@ -23,9 +24,10 @@ from nlphub.errors import DigestError, InputError, StoreError, UnknownNameError
 from nlphub.files import locked, require_space, sha256
 from nlphub.hub import lockfile, private
 from nlphub.hub.cards import Card, FileEntry
-from nlphub.hub.fetch import PATIENCE, Progress, fetch, refuse_offline
+from nlphub.hub.fetch import PATIENCE, Progress, refuse_offline
 from nlphub.hub.names import check_name, check_source, check_version, is_remote, normal
-from nlphub.hub.registry import load_registry
+from nlphub.hub.registry import installed_registry, load_registry
+from nlphub.hub.several import fetch_all
 from nlphub.hub.transport import Patience
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ class Installed:
 
 def folder(card: Card | Installed) -> Path:
     """Where a module is or would be."""
-    return _root() / card.name / card.version
+    return home_of_modules() / card.name / card.version
 
 
 def install(card: Card, *, rehash: bool = False, progress: Progress | None = None, patience: Patience = PATIENCE) -> Path:
@@ -109,7 +111,7 @@ def verify(card: Card | Installed) -> list[str]:
     wanted = lockfile.pinned(card.files, lock)
     known = {entry.path for entry in wanted} | {lockfile.NAME}
     return [
-        *(problem for entry in wanted if (problem := _problem(place / entry.path, entry))),
+        *(problem for entry in wanted if (problem := file_problem(place / entry.path, entry))),
         *(f"{path}: is no file of this module; nothing reads it, delete it" for path in _files_in(place) if path not in known),
         *(verify_bundle(card) if isinstance(card, Card) else ()),
     ]
@@ -137,18 +139,19 @@ def remove(name: str, version: str | None = None) -> int:
     places = [place for place in _version_folders() if place.parent.name == name and version in (None, place.name)]
     if not places:
         wanted = name if version is None else f"{name} {version}"
-        raise UnknownNameError(f"{wanted} is not installed in {_root()}; `nlphub list` marks what is")
+        raise UnknownNameError(f"{wanted} is not installed in {home_of_modules()}; `nlphub list` marks what is")
     freed = 0
     for place in places:
         private.check(place)
         with _alone(name, place.name):
             freed += _delete(place)
     with suppress(OSError):  # not empty: another version has come meanwhile
-        (_root() / name).rmdir()
+        (home_of_modules() / name).rmdir()
     return freed
 
 
-def _root() -> Path:
+def home_of_modules() -> Path:
+    """The folder of all modules of the store."""
     return paths.home() / "modules"
 
 
@@ -179,10 +182,11 @@ def _is_complete(card: Card, place: Path, *, rehash: bool) -> bool:
     wanted = lockfile.pinned(card.files, lock)
     if not rehash and all(lockfile.is_unchanged(place / entry.path, entry, lock) for entry in wanted):
         return True
-    if any(_problem(place / entry.path, entry) for entry in wanted):
+    if any(file_problem(place / entry.path, entry) for entry in wanted):
         return False
     with suppress(StoreError):  # a store that is shared read-only
-        lockfile.write(place, [replace(entry, sources=lock[entry.path].entry.sources) if entry.path in lock else entry for entry in wanted])
+        sources = {path: known.entry.sources for path, known in lock.items()}
+        lockfile.write(place, [replace(entry, sources=sources.get(entry.path, entry.sources)) for entry in wanted], card)
     return True
 
 
@@ -191,24 +195,17 @@ def _complete(card: Card, place: Path, progress: Progress | None, patience: Pati
     _sweep(place.parent)
     lock = lockfile.read(place) or {}
     entries = {entry.path: entry for entry in lockfile.pinned(card.files, lock)}
-    missing = [replace(entry, sources=_with_mirrors(card, entry)) for entry in entries.values() if _problem(place / entry.path, entry)]
+    missing = [replace(entry, sources=_with_mirrors(card, entry)) for entry in entries.values() if file_problem(place / entry.path, entry)]
     title, total = f"{card.name} {card.version}", sum(entry.bytes or 0 for entry in missing)
     refuse_offline(missing, place, label=title)
     require_space(place, total)
-    done = 0
     for entry in missing:
         private.make((place / entry.path).parent)
-        with _explained_pin(card, entry):
-            meter = _shifted(progress, done, total) if progress else None
-            entries[entry.path] = fetch(entry, place / entry.path, label=title, progress=meter, patience=patience)
-        done += entries[entry.path].bytes or 0
-    lockfile.write(place, entries.values())
+    explain = partial(_explained_pin, card)
+    found = fetch_all(missing, place, label=title, progress=progress, patience=patience, explain=explain)
+    entries |= {entry.path: entry for entry in found}
+    lockfile.write(place, entries.values(), card)
     log.info("%s is installed in %s", title, place)
-
-
-def _shifted(progress: Progress, before: int, total: int) -> Progress:
-    """Progress of one file as progress of all; sizes that only the server knows are added as they become known."""
-    return lambda done, size: progress(before + done, max(total, before + (size or 0)))
 
 
 @contextmanager
@@ -242,7 +239,7 @@ def _mirror(base: str) -> str:
         raise InputError(f"NLPHUB_MIRRORS has {base!r}: {wrong}") from wrong
 
 
-def _problem(path: Path, entry: FileEntry) -> str | None:
+def file_problem(path: Path, entry: FileEntry) -> str | None:
     """What is wrong with a file, by its bytes."""
     try:
         status = path.lstat()
@@ -263,7 +260,7 @@ def _problem(path: Path, entry: FileEntry) -> str | None:
 def _bundle_problems(entry: FileEntry) -> Iterator[str]:
     for source in entry.sources:
         if source.startswith("bundle:") and entry.sha256:
-            problem = _problem(paths.resolve(source, base=paths.bundle()), entry)
+            problem = file_problem(paths.resolve(source, base=paths.bundle()), entry)
             if problem:
                 yield f"{source}: this installation of nlphub is damaged, reinstall it: {problem}"
 
@@ -284,7 +281,7 @@ def _files_in(place: Path) -> Iterator[str]:
 
 def _version_folders() -> list[Path]:
     """The folders ``<name>/<version>`` of the store, sorted."""
-    return [place for place in sorted(_root().glob("*/*")) if _is_module(place.parent.name, place.name)]
+    return [place for place in sorted(home_of_modules().glob("*/*")) if _is_module(place.parent.name, place.name)]
 
 
 def _is_module(name: str, version: str) -> bool:
@@ -295,10 +292,10 @@ def _is_module(name: str, version: str) -> bool:
 
 def _stored_name(name: str) -> str:
     """The name under which the store has what the registry calls ``name``; also of modules that no registry knows any more."""
-    try:
-        return load_registry().find(name).name
-    except UnknownNameError:
-        return normal(name)
+    for registry in (load_registry(), installed_registry()):
+        with suppress(UnknownNameError):
+            return registry.find(name).name
+    return normal(name)
 
 
 def _delete(place: Path) -> int:

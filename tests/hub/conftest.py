@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
+import signal
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +18,8 @@ import pytest
 
 from nlphub.hub.cards import Card, FileEntry
 from nlphub.hub.transport import Patience
+
+WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "tempfile.mkstemp", "tempfile.mkdtemp", "shutil.rmtree"}
 
 Fault = Callable[["Handler", bytes], None]
 
@@ -104,6 +109,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     thread.join()
 
 
+@pytest.fixture(autouse=True)
+def one_file_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests in the order of the files, so that a script of faults meets the file it is meant for."""
+    monkeypatch.setattr("nlphub.hub.several.AT_ONCE", 1)
+
+
 @dataclass
 class Pauses:
     """Stands in for time.sleep."""
@@ -176,3 +187,34 @@ def write_registry(tmp_path: Path) -> Callable[..., Path]:
         return made[-1]
 
     return make
+
+
+@pytest.fixture
+def killed_at() -> Callable[[int, Callable[[], Any]], bool]:
+    """``killed_at(number, action)``: see below."""
+
+    def killed_at(number: int, action: Callable[[], Any]) -> bool:
+        """Run ``action`` in a forked process that kills itself before its ``number``-th file operation; whether it came to that."""
+        child = os.fork()
+        if child == 0:
+            counted = 0
+
+            def count(event: str, arguments: tuple[Any, ...]) -> None:
+                nonlocal counted
+                if event in WATCHED:
+                    counted += 1
+                    if counted == number:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(count)
+            try:
+                action()
+                os._exit(0)
+            except BaseException as failure:
+                print(repr(failure), file=sys.stderr, flush=True)
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+        return os.WIFSIGNALED(status)
+
+    return killed_at

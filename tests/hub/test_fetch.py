@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -432,6 +434,70 @@ def test_hugging_face_is_asked_through_its_own_client(
     with pytest.raises(FetchError, match="cannot be had"):
         fetch(entry_of(content, f"hf://org/repo@{commit}/none.txt"), target.with_name("c.txt"), label="toy")
     assert nothing_left_but(target)
+
+
+def test_a_large_file_of_hugging_face_is_resumed_where_it_really_lies_and_gets_no_token(
+    entry_of: EntryOf, target: Path, content: bytes, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    commit, tokens = "a" * 40, {}
+    elsewhere = server.address.replace("127.0.0.1", "localhost")
+
+    def head(handler: Any) -> None:
+        tokens[handler.path] = handler.headers.get("Authorization")
+        headers = {"ETag": '"x"', "X-Repo-Commit": commit, "X-Linked-Size": str(len(content)), "Location": f"{elsewhere}/cdn/f?signature=y"}
+        handler.answer(302, b"", headers)
+        handler.close_connection = True
+
+    def cdn(handler: Any, data: bytes) -> None:
+        tokens[handler.path] = handler.headers.get("Authorization")
+        handler.serve(data)
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr(server.RequestHandlerClass, "do_HEAD", head, raising=False)
+    monkeypatch.setattr(constants, "ENDPOINT", server.address)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.address + "/{repo_id}/resolve/{revision}/{filename}", raising=False
+    )
+    server.files["/cdn/f?signature=y"] = content
+    server.script[:] = [cdn]
+    target.with_name(f".{target.name}~killed.part").write_bytes(content[:150_000])
+    fetch(entry_of(content, f"hf://org/repo@{commit}/f"), target, label="toy 1.0.0")
+    assert target.read_bytes() == content
+    assert server.requests == [("/cdn/f?signature=y", "bytes=150000-")]
+    assert tokens == {f"/org/repo/resolve/{commit}/f": "Bearer hf_secret", "/cdn/f?signature=y": None}
+    assert nothing_left_but(target)
+
+
+def test_the_environment_of_hugging_face_is_honoured(content: bytes, server: Any, tmp_path: Path) -> None:
+    """HF_ENDPOINT and HF_TOKEN are read by its client when it is first imported, so this needs a process of its own."""
+    commit, seen = "a" * 40, []
+
+    def head(handler: Any) -> None:
+        seen.append((handler.path, handler.headers.get("Authorization")))
+        handler.answer(200, b"", {"ETag": '"x"', "X-Repo-Commit": commit}, length=len(content))
+        handler.close_connection = True
+
+    server.RequestHandlerClass.do_HEAD = head
+    server.files[f"/org/repo/resolve/{commit}/f"] = content
+    code = (
+        "import sys; from pathlib import Path; from nlphub.hub.fetch import fetch; from nlphub.hub.cards import FileEntry\n"
+        f"fetch(FileEntry('f', None, None, ('hf://org/repo@{commit}/f',)), Path(sys.argv[1]), label='toy 1.0.0')"
+    )
+    ours = {"HF_ENDPOINT": server.address, "HF_TOKEN": "hf_secret", "HF_HOME": str(tmp_path / "hf"), "no_proxy": "127.0.0.1"}
+    environment = {**os.environ, **ours, "PYTHONPATH": str(Path(__file__).parents[2])}
+    try:
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "f")], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "f").read_bytes() == content
+        assert set(seen) == {(f"/org/repo/resolve/{commit}/f", "Bearer hf_secret")}
+        offline = {**environment, "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "g")], env=offline, capture_output=True, text=True)
+        assert "OfflineError" in done.stderr
+    finally:
+        del server.RequestHandlerClass.do_HEAD
 
 
 def test_a_leftover_removed_by_a_faster_process_is_no_loss(get: Any, target: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

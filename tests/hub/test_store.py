@@ -24,6 +24,7 @@ from nlphub.hub.registry import find_module
 
 EntryOf = Callable[..., FileEntry]
 CardOf = Callable[..., Card]
+KilledAt = Callable[[int, Callable[[], Any]], bool]
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -451,8 +452,9 @@ def test_progress_counts_all_missing_files_together(toy: Card, unknown: Card) ->
 
 INSTALL = """
 import contextlib, sys
-from nlphub.hub import registry, store
+from nlphub.hub import registry, several, store
 from nlphub.hub.transport import Patience
+several.AT_ONCE = 1  # requests in the order of the files
 if "without-lock" in sys.argv:
     store.locked = lambda *_, **__: contextlib.nullcontext()
 store.install(registry.find_module("toy"), patience=Patience(attempts=8, timeout=5, pause=0.01))
@@ -529,34 +531,6 @@ def test_kill_9_during_a_download_leaves_no_module_and_loses_no_bytes(registered
     assert everything_in(store.folder(registered)) == sorted([*(entry.path for entry in registered.files), "lock.json"])
 
 
-WATCHED = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "tempfile.mkstemp", "tempfile.mkdtemp", "shutil.rmtree"}
-
-
-def killed_at(number: int, action: Callable[[], Any]) -> bool:
-    """Run ``action`` in a forked process that kills itself before its ``number``-th file operation; whether it came to that."""
-    child = os.fork()
-    if child == 0:
-        counted = 0
-
-        def count(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal counted
-            if event in WATCHED:
-                counted += 1
-                if counted == number:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(count)
-        try:
-            action()
-            os._exit(0)
-        except BaseException as failure:
-            print(repr(failure), file=sys.stderr, flush=True)
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
 @pytest.fixture
 def local(entry_of: EntryOf, card_of: CardOf, content: bytes, tmp_path: Path) -> Card:
     """A module that needs no server."""
@@ -566,7 +540,7 @@ def local(entry_of: EntryOf, card_of: CardOf, content: bytes, tmp_path: Path) ->
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the child only moves files
-def test_kill_9_before_every_file_operation_of_an_installation_leaves_no_half_module(local: Card) -> None:
+def test_kill_9_before_every_file_operation_of_an_installation_leaves_no_half_module(local: Card, killed_at: KilledAt) -> None:
     number = 0
     while killed_at(number := number + 1, lambda: store.install(local)):
         if store.installed():
@@ -579,7 +553,7 @@ def test_kill_9_before_every_file_operation_of_an_installation_leaves_no_half_mo
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the child only moves files
-def test_kill_9_before_every_file_operation_of_a_removal_leaves_all_or_nothing(local: Card) -> None:
+def test_kill_9_before_every_file_operation_of_a_removal_leaves_all_or_nothing(local: Card, killed_at: KilledAt) -> None:
     number = 0
     store.install(local)
     while killed_at(number := number + 1, lambda: store.remove("toy")):
