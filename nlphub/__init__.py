@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from nlphub.errors import NlphubError
     from nlphub.hub.registry import find_module, list_modules
     from nlphub.module import Module
+    from nlphub.nn.likelihood import SentenceScore, score_sentences
+    from nlphub.nn.whole_words import fill_words
     from nlphub.recipe import Recipe, TrainSettings, load_recipe
     from nlphub.runtime.predictor import Predictor
     from nlphub.tasks.fill_mask import FilledMask, FilledText
+    from nlphub.tasks.joint import JointPrediction
     from nlphub.tasks.labelsets import LabelsPrediction
     from nlphub.tasks.predictions import Prediction
     from nlphub.tasks.tokens import FoundSpan, SpanPrediction
@@ -40,6 +43,7 @@ _HOMES = {
     "FilledMask": "tasks.fill_mask",
     "FilledText": "tasks.fill_mask",
     "FoundSpan": "tasks.tokens",
+    "JointPrediction": "tasks.joint",
     "LabelsPrediction": "tasks.labelsets",
     "Module": "module",
     "NlphubError": "errors",
@@ -47,6 +51,7 @@ _HOMES = {
     "Predictor": "runtime.predictor",
     "Recipe": "recipe",
     "Report": "training.trainer",
+    "SentenceScore": "nn.likelihood",
     "Span": "data.spans",
     "SpanPrediction": "tasks.tokens",
     "Splits": "data.examples",
@@ -56,6 +61,7 @@ _HOMES = {
     "calibrate": "training.calibrate",
     "convert": "checkpoints.convert",
     "cross_validate": "training.folds",
+    "fill_words": "nn.whole_words",
     "finetune": "training.run",
     "find_learning_rate": "training.rates",
     "find_module": "hub.registry",
@@ -65,6 +71,7 @@ _HOMES = {
     "parameter_groups": "training.optim",
     "pretrain": "training.pretraining.run",
     "repeat": "training.repeats",
+    "score_sentences": "nn.likelihood",
     "set_thresholds": "training.thresholds",
     "tune": "training.tuning",
 }
@@ -75,6 +82,7 @@ __all__ = [
     "FilledMask",
     "FilledText",
     "FoundSpan",
+    "JointPrediction",
     "LabelsPrediction",
     "Module",
     "NlphubError",
@@ -82,6 +90,7 @@ __all__ = [
     "Predictor",
     "Recipe",
     "Report",
+    "SentenceScore",
     "Span",
     "SpanPrediction",
     "Splits",
@@ -92,6 +101,7 @@ __all__ = [
     "calibrate",
     "convert",
     "cross_validate",
+    "fill_words",
     "find_learning_rate",
     "find_module",
     "finetune",
@@ -101,6 +111,7 @@ __all__ = [
     "parameter_groups",
     "pretrain",
     "repeat",
+    "score_sentences",
     "set_thresholds",
     "tune",
 ]
@@ -110,7 +121,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'nlphub' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    if home.partition(".")[0] in ("checkpoints", "module", "training"):
+    if home.partition(".")[0] in ("checkpoints", "module", "nn", "training"):
         from nlphub.errors import require
 
         require("torch", extra="train", purpose=f"nlphub.{name}")

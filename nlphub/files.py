@@ -54,6 +54,26 @@ def publish_file(temporary: Path, path: Path, *, mode: int | None = None) -> Non
     sync_folder(path.parent)
 
 
+@contextmanager
+def grow(path: Path, *, kept: int = 0) -> Iterator[IO[bytes]]:
+    """Open a file to write on behind its first ``kept`` bytes; what is behind them, which a crash left, is cut off.
+
+    For results that grow for hours under a name of their own, and are given their final one by :func:`publish_file`. Call :func:`sync`
+    before you note anywhere how far it has grown.
+    """
+    _real(path.parent).mkdir(parents=True, exist_ok=True)
+    with path.open("r+b" if kept else "wb") as stream:
+        stream.truncate(kept)
+        stream.seek(kept)
+        yield stream
+
+
+def sync(stream: IO[bytes]) -> None:
+    """Let what was written into a growing file outlive a crash of the machine."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
 def publish_text(path: Path, text: str) -> None:
     """Publish UTF-8 text with ``\\n`` line ends."""
     with publish(path) as stream:

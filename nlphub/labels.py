@@ -12,15 +12,18 @@ SCORES = {  # what "better" can mean on dev, the default first
     "token-cls": ("span_f1",),
     "multi-label": ("micro_f1", "macro_f1", "subset_accuracy"),
     "regression": ("spearman", "pearson"),
+    "joint": ("frame_accuracy", "intent_accuracy", "slot_f1"),
 }
 ONE_LABEL = ("seq-cls", "text-matching")  # tasks with one label for each text or pair
 CLASSLESS = {  # tasks whose targets are no classes, and what they are
     "multi-label": "in multi-label a text has any number of its labels",
     "regression": "in regression a text has a number",
+    "joint": "in joint a text has an intent and each token a tag",
 }
 WHOLE_TEXTS = ("crf", "pointer")  # variants of token-cls whose losses are of whole texts
 VALUE = ("value",)  # what a module of regression calls its one output
 FIXED_LABELS = {"regression": VALUE}  # tasks that need no labels
+INTENT, SLOT = "intent:", "slot:"  # how the two kinds of labels of joint begin in a module's one list of labels
 PROTOTYPE_EXAMPLES = 4096  # the most that train.method=prototype learns from: its closed form is of their size squared
 _OLD_TASKS = {  # PaddleHub's deprecated names, and those that say the same in its manner
     "sequence_classification": "seq-cls",
@@ -33,15 +36,25 @@ _OLD_TASKS = {  # PaddleHub's deprecated names, and those that say the same in i
     "multi_label": "multi-label",
     "multilabel_classification": "multi-label",
     "fill_mask": "mlm",
+    "intent_slot": "joint",
+    "intent_and_slot": "joint",
+    "slot_filling": "joint",
+    "joint_intent_slot": "joint",
 }
 
 
-def label_names(labels: Sequence[str] | None, *, num_classes: int | None, label_map: Mapping[int, str] | None) -> Sequence[str] | None:
-    """The names that a caller gives in one of PaddleHub's three forms, or ``None``.
+def label_names(
+    labels: Sequence[str] | Mapping[str, Sequence[str]] | None, *, num_classes: int | None, label_map: Mapping[int, str] | None
+) -> Sequence[str] | None:
+    """The names that a caller gives in one of PaddleHub's three forms, or as the two lists of joint, or ``None``.
 
     Raises:
-        InputError: two forms contradict each other, or ``label_map`` does not number its labels 0, 1, 2, ...
+        InputError: two forms contradict each other, ``label_map`` does not number its labels 0, 1, 2, ..., or two lists have other names.
     """
+    if isinstance(labels, Mapping):
+        if labels.keys() != {"intents", "slots"}:
+            raise InputError(f"labels has {', '.join(map(repr, labels)) or 'nothing'}; joint takes {{'intents': [...], 'slots': [...]}}")
+        labels = joint_labels(labels["intents"], labels["slots"])
     if labels is not None and label_map is not None:
         raise InputError("Give labels or label_map, not both")
     if label_map is not None:
@@ -67,6 +80,26 @@ def check_labels(labels: Sequence[str], *, least: int = 2) -> None:
     wrong = [repr(name) for name in labels if not isinstance(name, str) or not name.strip()]
     if repeated or wrong:
         raise InputError("labels must be different non-empty strings", [*(f"{name!r} is repeated" for name in repeated), *wrong])
+
+
+def joint_labels(intents: Sequence[str], slots: Sequence[str]) -> tuple[str, ...]:
+    """The one list of labels of a module of joint, intents and types of slots, which are told apart by :data:`INTENT` and :data:`SLOT`."""
+    return (*(f"{INTENT}{name}" for name in intents), *(f"{SLOT}{name}" for name in slots))
+
+
+def joint_parts(labels: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Intents and types of slots of such a list; see :func:`joint_labels`.
+
+    Raises:
+        InputError: it is none, has fewer than two intents or no slot, or repeats a name.
+    """
+    intents = tuple(name.removeprefix(INTENT) for name in labels if str(name).startswith(INTENT))
+    slots = tuple(name.removeprefix(SLOT) for name in labels if str(name).startswith(SLOT))
+    if len(intents) + len(slots) < len(labels) or not intents or not slots:
+        raise InputError(f"labels={list(labels)}: joint needs both lists, labels={{'intents': ['查订单', '退货'], 'slots': ['日期']}}")
+    check_labels(intents)
+    check_labels(slots, least=1)
+    return intents, slots
 
 
 def named(labels: Sequence[str], names: Sequence[str]) -> list[str]:

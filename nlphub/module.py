@@ -51,7 +51,8 @@ class Module(nn.Module):
         directory: a folder written by :meth:`save`, the folder of a run, or your own module folder (whose code is then imported).
         version: ``"0.1.0"`` or conditions such as ``">=0.1,<2"``; default is the newest.
         task: e.g. ``"seq-cls"``; without one a pretrained module has no head until a Trainer or :meth:`add_head` makes it.
-        labels: the label names: in the order of the logits for seq-cls, the types of spans for token-cls.
+        labels: the label names: in the order of the logits for seq-cls, the types of spans for token-cls; of joint
+            ``{"intents": [...], "slots": [...]}``.
         num_classes: instead of ``labels``, which are then called "0", "1", ...
         label_map: PaddleHub's form of ``labels``: number -> name.
         variant: of the task's head, where it has several: ``"cross-encoder"`` (the usual one) or ``"bi-encoder"`` of text-matching.
@@ -75,7 +76,7 @@ class Module(nn.Module):
         directory: str | Path | None = None,
         version: str | None = None,
         task: str | None = None,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         num_classes: int | None = None,
         label_map: Mapping[int, str] | None = None,
         variant: str | None = None,
@@ -146,7 +147,7 @@ class Module(nn.Module):
         if task not in self.heads:
             raise UnknownNameError(f"{self.config['architecture']} has no head for task {task!r}; it has {', '.join(sorted(self.heads))}")
         made, outputs = head_class(self.heads, task, self.variant), outputs_of(task, labels, self.variant)
-        head = made(self.encoder.config.width, len(outputs), dropout=self.encoder.config.dropout)
+        head = made.build(self.encoder.config.width, outputs, dropout=self.encoder.config.dropout)
         initialise(head, seed=self.seed)
         self.take_head(head, labels)
 
@@ -175,7 +176,7 @@ class Module(nn.Module):
         """Change the dropout of encoder and head; it acts in training only."""
         self.encoder.set_dropout(probability)
         if self.head is not None:
-            self.head.probability = probability
+            self.head.set_dropout(probability)
 
     def tokenize(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
         """Ids, types and offsets of a batch, cut to the module's maximum length; pairs as the head reads them."""
@@ -197,7 +198,7 @@ class Module(nn.Module):
         Args:
             texts: strings, or ``(text, text)`` pairs for a module of pairs, or PaddleHub's lists of one string; or a single string.
             top_k: how many candidates an answer holds, where it holds any.
-            stride: of token-cls: tokens between the windows in which long texts are read (default: half a window); 0 = one window only.
+            stride: of token-cls and joint: tokens between the windows in which long texts are read (default: half a window); 0 = one only.
 
         Raises:
             InputError: there is no head, its task has no answers, or something is not of the form that the task takes.

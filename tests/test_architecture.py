@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "datasets", "jieba", "rjieba", "pandas", "onnxruntime", "matplotlib", "transformers")
 FILES = sorted((ROOT / "nlphub").rglob("*.py"))
 WRITE_THEMSELVES = {
+    ("compress/compare.py", "figure.savefig"): "into a string",
     ("evaluation/curves.py", "figure.savefig"): "into a string",
     ("export/onnx.py", "onnx.save"): "the library's own writer, into a folder that publish_folder publishes whole",
     ("hub/part.py", "os.fdopen"): "a download grows under a name of its own; files.publish_file moves it when it is verified",

@@ -27,8 +27,17 @@ def test_a_pretraining_killed_and_resumed_ends_with_the_same_bits() -> None:
     assert "bitwise equal" in benchmark("kill_and_resume.py", "--pretrain", "--kills", "2", "--short")
 
 
+def test_an_installation_that_is_killed_leaves_a_whole_store_and_the_check_would_notice() -> None:
+    assert " 0 corrupted stores, 0 next installations not right" in benchmark("kill_install.py", "--kills", "3")
+    assert " 0 corrupted stores" not in benchmark("kill_install.py", "--kills", "4", "--control")
+
+
 def test_an_export_that_is_killed_leaves_one_whole_artefact() -> None:
     assert "always one whole artefact" in benchmark("kill_export.py", "--kills", "3")
+
+
+def test_answers_to_files_need_no_more_memory_and_outlive_kills() -> None:
+    assert "the same bytes" in benchmark("predict_files.py", "--small", "100", "--rows", "4000", "--kills", "1")
 
 
 def test_module_predictor_and_text_graph_answer_alike_on_strings_of_all_kinds(small_folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ READMES = ("README.md", "README.zh.md")
 GUIDES = ("docs/guide.md", "docs/guide.zh.md")
 TASKS = ("docs/tasks.md", "docs/tasks.zh.md")
 CONVERT = ("docs/convert.md", "docs/convert.zh.md")  # of files that are not here: tests/checkpoints/test_convert.py runs such commands
+HUB = ("docs/hub.md", "docs/hub.zh.md")  # tests/hub/test_own_hub.py runs its commands
+SMALLER = ("docs/smaller.md", "docs/smaller.zh.md")  # tests/compress runs such commands on small modules
 EXPORT = ("docs/export.md", "docs/export.zh.md")  # tests/export runs such commands on small modules
 SHORT = {
     **{verb: ["train.epochs=1"] for verb in ("finetune", "suspects", "repeat", "tune")},
@@ -47,7 +49,13 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "made"), [(READMES[0], "dist/mine/nlphub.json"), (GUIDES[0], "runs/more/config.json"), (TASKS[0], "runs/names/config.json")]
+    ("name", "made"),
+    [
+        (READMES[0], "dist/mine/nlphub.json"),
+        (GUIDES[0], "runs/more/config.json"),
+        (TASKS[0], "runs/names/config.json"),
+        (SMALLER[0], "runs/small/config.json"),
+    ],
 )
 def test_python_in_the_documents_runs_as_it_stands(name: str, made: str, desk: Path) -> None:
     code = "\n".join(blocks(name, "python"))
@@ -83,7 +91,11 @@ def test_every_recipe_of_the_tasks_runs_and_its_run_answers(desk: Path) -> None:
         assert result.exit_code == 0, (command, result.output, result.exception)
 
 
-@pytest.mark.parametrize("twins", [READMES, GUIDES, TASKS, CONVERT, EXPORT], ids=["readme", "guide", "tasks", "convert", "export"])
+@pytest.mark.parametrize(
+    "twins",
+    [READMES, GUIDES, TASKS, CONVERT, EXPORT, HUB, SMALLER],
+    ids=["readme", "guide", "tasks", "convert", "export", "hub", "smaller"],
+)
 def test_the_twins_have_the_same_code(twins: tuple[str, str]) -> None:
     for language in ("python", "bash", "yaml"):
         english, chinese = (blocks(name, language) for name in twins)
@@ -117,7 +129,7 @@ def test_every_help_has_an_example() -> None:
         assert "Example" in result.output, words
 
 
-@pytest.mark.parametrize("name", [*READMES, *GUIDES, *TASKS, *CONVERT, *EXPORT, "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", [*READMES, *GUIDES, *TASKS, *CONVERT, *EXPORT, *HUB, *SMALLER, "CONTRIBUTING.md"])
 def test_files_that_are_named_exist(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     linked = {(ROOT / name).parent / path for path in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", text)}

@@ -1,6 +1,7 @@
 """The parts of ``benchmarks/quality.py`` on small made-up rows: which rows, what is kept, what is shown, and that the models learn."""
 
 import json
+import lzma
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -14,14 +15,29 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import quality
-from judging import linear, neural, probe, run, table
+from judging import linear, linear_answers, neural, probe, run, table
 from judging.bags import fit_bags
 from judging.cells import Cell, Key, Store, same_rows, wanted
 from judging.features import BUCKETS, character_bags, hashed
 from judging.hyper import COLUMNS, hyper
 from judging.published import FIGURES, MODELS, SOURCES
 from judging.scores import area, span_scores
-from judging.sets import JUDGED_ROWS, SETS, Row, Set, Task, data_folder, load_task, make_task, mended, sample, tags_of, to_row, within
+from judging.sets import (
+    JUDGED_ROWS,
+    SETS,
+    Row,
+    Set,
+    Task,
+    data_folder,
+    load_task,
+    make_task,
+    mended,
+    read_rows,
+    sample,
+    tags_of,
+    to_row,
+    within,
+)
 
 from nlphub import paths
 from nlphub.data.spans import Span
@@ -69,8 +85,17 @@ def span_rows(number: int, *, seed: int) -> list[Row]:
     return rows
 
 
+def frame_rows(number: int, *, seed: int) -> list[Row]:
+    chance, rows = random.Random(seed), []
+    for n in range(number):
+        (intent, before), place = chance.choice([("订票", "我想订"), ("退票", "不要了，退")]), chance.choice(["北京", "上海", "拉萨"])
+        text = f"{before}去{place}的票{n + 1000 * seed}"
+        rows.append(Row(text, intent, spans=(Span(len(before) + 1, len(before) + 3, "city"),)))
+    return rows
+
+
 def task(kind: str, rows: Callable[..., list[Row]], *, train: int = 120, judged: int = 40) -> Task:
-    one = {"text": TEXT, "pair": SETS["lcqmc"], "spans": SETS["cluener"], "probe": SETS["probe16"]}[kind]
+    one = {"text": TEXT, "pair": SETS["lcqmc"], "spans": SETS["cluener"], "probe": SETS["probe16"], "frames": SETS["smp2019"]}[kind]
     return make_task(one, rows(train, seed=0), rows(judged, seed=1), tokens=100_000, count=count)
 
 
@@ -257,6 +282,18 @@ def test_tags_of_single_characters_are_decoded_in_order() -> None:
     assert span_scores([[Span(0, 2, "PER")]], found, ["LOC", "PER"])["f1"] == 1.0
 
 
+def test_frames_are_read_where_their_slots_are_clear_and_learnt_without_pretraining(tmp_path: Path) -> None:
+    lines = [{"text": text, "label": "a.B", "intent": "B", "slots": {"city": "北京"}} for text in ("去北京", "北京到北京", "回家")]
+    with lzma.open(tmp_path / "rows.jsonl.xz", "wt", encoding="utf-8") as file:
+        file.write("\n".join(map(json.dumps, lines)))
+    assert read_rows(tmp_path / "rows.jsonl.xz") == [Row("去北京", "a.B", spans=(Span(1, 3, "city"),))]
+    made = task("frames", frame_rows, train=60)
+    assert made.labels == ("intent:订票", "intent:退票", "slot:city")
+    scores = linear_answers.judge_frames(made)
+    assert scores["frame_accuracy"] > 0.9
+    assert scores["intent_accuracy"] >= scores["frame_accuracy"]
+
+
 def test_draws_take_the_same_shots_for_everybody() -> None:
     rows = [Row(str(n), "few" if n < 3 else "many") for n in range(50)]
     drawn = probe.draw(rows, 16, seed=4)
@@ -267,7 +304,9 @@ def test_draws_take_the_same_shots_for_everybody() -> None:
     assert np.mean([one["accuracy"] for one in scores]) > 0.8
 
 
-@pytest.mark.parametrize(("kind", "rows"), [("text", text_rows), ("pair", pair_rows), ("spans", span_rows), ("probe", text_rows)])
+@pytest.mark.parametrize(
+    ("kind", "rows"), [("text", text_rows), ("pair", pair_rows), ("spans", span_rows), ("probe", text_rows), ("frames", frame_rows)]
+)
 def test_the_network_is_judged_on_every_kind_of_set(kind: str, rows: Callable[..., list[Row]], small_folder: Path) -> None:
     small = task(kind, rows, train=24, judged=8)
     scores, facts = neural.judge("random", small, seed=0, directory=small_folder, device="cpu")

@@ -23,6 +23,7 @@ _FINE_TUNING: dict[Kind, dict[str, Any]] = {
     "spans": {"epochs": 3, "batch_size": 16, "learning_rate": 3e-4},
     "sets": {"epochs": 3, "batch_size": 16, "learning_rate": 3e-4},
     "numbers": {"epochs": 3, "batch_size": 16, "learning_rate": 1e-4},
+    "frames": {"epochs": 10, "batch_size": 16, "learning_rate": 3e-4},
 }
 _COMMON = {
     "warmup": 0.1,
@@ -44,7 +45,14 @@ _SPANS_LINEAR = {
     "C": 10.0,
     "max_iter": 200,
 }
-_LINEAR: dict[str, dict[str, Any]] = {"pair": _PAIR_TFIDF, "spans": _SPANS_LINEAR, "sets": _SETS_TFIDF, "numbers": _NUMBERS_TFIDF}
+_FRAMES_LINEAR = {"intents": _TFIDF, "slots": _SPANS_LINEAR}
+_LINEAR: dict[str, dict[str, Any]] = {
+    "pair": _PAIR_TFIDF,
+    "spans": _SPANS_LINEAR,
+    "sets": _SETS_TFIDF,
+    "numbers": _NUMBERS_TFIDF,
+    "frames": _FRAMES_LINEAR,
+}
 _NGRAMS = {
     "features": "1 to 3 grams of characters, 1 to 2 grams of jieba words, hashed to 2^20",
     "pair": "grams of u, of v, of both, of one only",
@@ -71,7 +79,7 @@ def hyper(column: str, one: Set) -> dict[str, Any]:
 
 def seeds_of(column: str, one: Set, seeds: int) -> range:
     """The seeds of a column: one where nothing is drawn but the rows and shots, which every seed shares; none without such a model."""
-    if column == "ngrams" and one.kind in ("sets", "numbers"):
+    if column == "ngrams" and one.kind in ("sets", "numbers", "frames"):
         return range(0)
     fixed = column == "tfidf" or (column == "pretrained" and one.kind == "probe")
     return range(1 if fixed else seeds)

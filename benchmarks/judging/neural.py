@@ -10,7 +10,7 @@ import torch
 import nlphub as hub
 from judging.hyper import hyper
 from judging.scores import Scores, area, as_scores
-from judging.sets import Row, Task
+from judging.sets import Kind, Row, Task
 from nlphub.checkpoints.native import weights_digest
 from nlphub.data.examples import Examples
 from nlphub.errors import InputError, WeightsError
@@ -18,7 +18,7 @@ from nlphub.nn.initialise import initialise
 from nlphub.recipe import TrainSettings
 
 RANDOM_SEED = 1000  # random weights of seed s are made from RANDOM_SEED + s, so that encoder and head share no draws
-_TASKS = {"text": "seq-cls", "pair": "seq-cls", "spans": "token-cls", "sets": "multi-label", "numbers": "regression"}
+_TASKS = {"text": "seq-cls", "pair": "seq-cls", "spans": "token-cls", "sets": "multi-label", "numbers": "regression", "frames": "joint"}
 
 
 def sources(directory: Path | None) -> dict[str, str]:
@@ -77,8 +77,8 @@ def judge(column: str, task: Task, *, seed: int, directory: Path | None, device:
 
         return judge_frozen(task, module.to(device)), {}
     trainer = hub.Trainer(module, settings=train_settings(settings, seed), use_gpu=device == "cuda", progress=False)
-    report = trainer.train(Examples.of([as_example(row) for row in task.train]))
-    metrics = trainer.evaluate(Examples.of([as_example(row) for row in task.judged]))
+    report = trainer.train(Examples.of([as_example(row, task.of.kind) for row in task.train]))
+    metrics = trainer.evaluate(Examples.of([as_example(row, task.of.kind) for row in task.judged]))
     scores = as_scores(metrics)
     if "auc" in task.of.metrics:
         pairs = [(row.text, row.pair or "") for row in task.judged]
@@ -91,8 +91,10 @@ def train_settings(settings: dict[str, Any], seed: int) -> TrainSettings:
     return TrainSettings(**{name: value for name, value in settings.items() if name in TrainSettings.model_fields}, seed=seed)
 
 
-def as_example(row: Row) -> dict[str, Any]:
-    """What the Trainer takes for a row."""
+def as_example(row: Row, kind: Kind) -> dict[str, Any]:
+    """What the Trainer takes for a row of a set of this kind."""
+    if kind == "frames":
+        return {"text": row.text, "label": row.label, "spans": row.spans}
     if row.labels is not None:
         return {"text": row.text, "labels": list(row.labels)}
     if row.value is not None:

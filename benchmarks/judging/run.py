@@ -54,6 +54,8 @@ class Maker:
             return neural.judge(key.column, task, seed=key.seed, directory=self.directory, device=self.device)
         if task.of.kind == "probe":
             return probe.judge_linear(key.column, task, seed=key.seed), {}
+        if task.of.kind == "frames":
+            return [linear_answers.judge_frames(task)], {}
         if task.of.kind in ("sets", "numbers"):
             return [linear_answers.judge_answers(task)], {}
         return [linear.judge(key.column, task, seed=key.seed)], {}

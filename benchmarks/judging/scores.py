@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from nlphub.data.spans import Span
 from nlphub.evaluation.auc import area_under_curve
+from nlphub.evaluation.joint import JointMetrics
 from nlphub.evaluation.labelsets import LabelSetMetrics
 from nlphub.evaluation.metrics import ClassificationMetrics, classification_report
 from nlphub.evaluation.spans import SpanMetrics, span_report
@@ -15,10 +16,10 @@ from nlphub.evaluation.values import ValueMetrics
 Scores = dict[str, float]
 
 
-def as_scores(metrics: ClassificationMetrics | SpanMetrics | LabelSetMetrics | ValueMetrics) -> Scores:
-    """Accuracy and macro-F1 (mean over the labels in truth or predictions); of spans micro precision, recall and F1; of sets of labels
-    and of numbers their headlines."""
-    if isinstance(metrics, LabelSetMetrics | ValueMetrics):
+def as_scores(metrics: ClassificationMetrics | SpanMetrics | LabelSetMetrics | ValueMetrics | JointMetrics) -> Scores:
+    """Accuracy and macro-F1 (mean over the labels in truth or predictions); of spans micro precision, recall and F1; of sets of labels,
+    numbers and frames their headlines."""
+    if isinstance(metrics, LabelSetMetrics | ValueMetrics | JointMetrics):
         return dict(metrics.headlines)
     names = ("f1", "precision", "recall") if isinstance(metrics, SpanMetrics) else ("accuracy", "macro_f1")
     return {name: float(getattr(metrics, name)) for name in names}

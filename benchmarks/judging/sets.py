@@ -15,19 +15,21 @@ from typing import Any, Literal
 import numpy as np
 
 from nlphub import paths
+from nlphub.data.slots import to_slots
 from nlphub.data.spans import Span, from_tags, from_words
 from nlphub.errors import DataError, InputError
+from nlphub.labels import INTENT, SLOT
 from nlphub.text.tokenizers import load_tokenizer
 
 JUDGED_ROWS = 2_000  # at most this many rows are judged while training is capped
 ROWS_SEED = 0
 
-Kind = Literal["text", "pair", "spans", "probe", "sets", "numbers"]
+Kind = Literal["text", "pair", "spans", "probe", "sets", "numbers", "frames"]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled text; ``spans`` instead of ``label`` where entities are asked for, ``labels`` or ``value`` where these are."""
+    """One labelled text; ``spans`` instead of ``label`` where entities are asked for, both of frames, ``labels`` or ``value`` of these."""
 
     text: str
     label: str | None = None
@@ -125,6 +127,11 @@ SETS = {
             note="SIGHAN 2008 segmentation, official split; F1 of words, which are spans of one label",
         ),
         Set(
+            *("smp2019", "SMP2019-ECDT", "smp2019_ecdt_nlu", "frames", "test", ("frame_accuracy", "intent_accuracy", "slot_f1")),
+            note="48 intents of 29 domains, 59 types of slots; only the official train is public, our own split of it by a digest; slots "
+            "are given as values: 6 train rows in which it is not clear where they stand are left out",
+        ),
+        Set(
             *("probe16", "SMP2017, frozen, 16 shots", "smp2017_ecdt", "probe", "test", _BOTH),
             note="10 draws of 16 rows of each label, or all where it has fewer; no fine-tuning",
         ),
@@ -137,7 +144,7 @@ class Task:
     """What a cell works on.
 
     Attributes:
-        labels: all labels of the set, sorted; types of entities where spans are asked for.
+        labels: all labels of the set, sorted; types of entities where spans are asked for; of frames as a module of joint has them.
         facts: counts and the digest of the rows, for the record.
     """
 
@@ -184,7 +191,7 @@ def make_task(one: Set, train: Sequence[Row], judged: Sequence[Row], *, tokens: 
     Args:
         count: rows -> tokens of each.
     """
-    labels = tuple(sorted({name for row in (*train, *judged) for name in _names(row)}))
+    labels = tuple(sorted({name for row in (*train, *judged) for name in _names(row, one.kind)}))
     known = {(row.text, row.pair) for row in judged}
     own = [row for row in train if (row.text, row.pair) not in known]
     uncapped = tokens is None or one.kind == "probe"
@@ -239,11 +246,24 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise DataError(f"{path} is missing. NLPHUB_DATA has to name the folder whose MANIFEST.md lists this set")
     with lzma.open(path, "rt", encoding="utf-8") as lines:
-        return [to_row(json.loads(line)) for line in lines]
+        return [to_row(line) for line in map(json.loads, lines) if is_clear(line)]
+
+
+def is_clear(line: Mapping[str, Any]) -> bool:
+    """Whether it is clear where the values of a frame's slots stand; other rows can neither be learnt nor judged."""
+    try:
+        if "intent" in line:
+            to_slots(line["text"], line["slots"])
+    except TypeError:
+        return False
+    return True
 
 
 def to_row(line: Mapping[str, Any]) -> Row:
-    """A row from a line: ``text``, ``label`` and perhaps ``text_pair``; characters ``tokens`` with BIO ``tags``; or words ``tokens``."""
+    """A row from a line: ``text``, ``label`` and perhaps ``text_pair``; characters ``tokens`` with BIO ``tags``; or words ``tokens``; or a
+    frame: ``text``, ``label`` and ``slots``."""
+    if "intent" in line:
+        return Row(line["text"], label=str(line["label"]), spans=to_slots(line["text"], line["slots"]) or ())
     if "tokens" in line and "tags" not in line:
         text, spans = from_words(line["tokens"])
         return Row(text, spans=spans)
@@ -282,7 +302,10 @@ def _plain(row: Row) -> tuple[Any, ...]:
     return (*common, *(answer for answer in (labels, value) if answer is not None))
 
 
-def _names(row: Row) -> Iterator[str]:
+def _names(row: Row, kind: Kind) -> Iterator[str]:
+    if kind == "frames":
+        yield from (f"{INTENT}{row.label}", *(f"{SLOT}{span.label}" for span in row.spans))
+        return
     if row.label is not None:
         yield row.label
     yield from (span.label for span in row.spans)

@@ -12,7 +12,8 @@ from judging.sets import JUDGED_ROWS, SETS, Set
 from nlphub.aligned import aligned
 
 _OF_ANSWERS = {"micro_f1": "micro-F1", "subset_accuracy": "subset accuracy", "spearman": "Spearman", "pearson": "Pearson"}
-_METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC", "f1": "span F1", **_OF_ANSWERS}
+_OF_FRAMES = {"frame_accuracy": "frame accuracy", "intent_accuracy": "intent accuracy", "slot_f1": "slot F1"}
+_METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auc": "AUC", "f1": "span F1", **_OF_ANSWERS, **_OF_FRAMES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Weights of Hugging Face's ``BertModel`` and ``ErnieModel`` families to ours and back, without loss.
 
-Only names and layouts change: three projections become one ``qkv``. With ``prefix="bert"`` ERNIE's constant task type is folded into the
-token types, so that any ``transformers`` opens the result as a plain BERT. Whole folders are read and written by :func:`load_folder` and
-:func:`save_folder`::
+Only names and layouts change: three projections become one ``qkv``, and heads that were pruned come back as zeros. With
+``prefix="bert"`` ERNIE's constant task type is folded into the token types, so that any ``transformers`` opens the result as a plain BERT.
+Whole folders are read and written by :func:`load_folder` and :func:`save_folder`::
 
     module = hub.Module(name="ernie_tiny", task="mlm")
     huggingface.save_folder(folder, encoder=module.encoder, head=module.head, tokenizer=module.tokenizer)
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor
+from torch.nn import functional as F
 
 from nlphub import __version__
 from nlphub.checkpoints import huggingface_tokenizer, native
@@ -215,6 +216,7 @@ def to_huggingface(encoder: Encoder, head: Head | None = None, *, prefix: str = 
         f"{prefix}.embeddings.{_EMBEDDINGS[name]}": ours[f"embeddings.{name}"] for name in _EMBEDDINGS if f"embeddings.{name}" in ours
     }
     for layer in range(encoder.config.layers):
+        _fill_heads(ours, layer, encoder.config.width - encoder.config.mixed)
         theirs |= _block_out(ours, layer, f"{prefix}.encoder.layer.{layer}")
     if head is not None:
         names = _HEADS["seq-cls" if head.task == "text-matching" else head.task]
@@ -279,6 +281,16 @@ def _block_out(ours: Mapping[str, Tensor], layer: int, start: str) -> dict[str, 
         }
         theirs |= {f"{start}.{name}.{kind}": ours[f"blocks.{layer}.{own}.{kind}"] for own, name in _BLOCK.items()}
     return theirs
+
+
+def _fill_heads(ours: dict[str, Tensor], layer: int, missing: int) -> None:
+    """Put heads of zeros, ``missing`` wide, in the place of pruned ones, in place: other libraries have heads that fill the width."""
+    for kind in ("weight", "bias") if missing else ():
+        name = f"blocks.{layer}.qkv.{kind}"
+        parts = ours[name].chunk(3)
+        ours[name] = torch.cat([torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) for part in parts])
+    if missing:
+        ours[f"blocks.{layer}.out.weight"] = F.pad(ours[f"blocks.{layer}.out.weight"], (0, missing))
 
 
 def _is_tagger(left: Mapping[str, Tensor]) -> bool:

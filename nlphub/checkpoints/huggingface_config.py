@@ -81,7 +81,7 @@ def config_to_huggingface(
         "layer_norm_eps": config.eps,
         "max_position_embeddings": config.positions,
         "model_type": model_type,
-        "num_attention_heads": config.heads,
+        "num_attention_heads": config.whole().heads,
         "num_hidden_layers": config.layers,
         "pad_token_id": 0,
         "type_vocab_size": config.types,

@@ -48,7 +48,7 @@ def read_module(folder: Path) -> Checkpoint:
     tensors = _read(folder / native.WEIGHTS, encoder, heads)
     fates = tuple(Fate(name, name, "copied") for name in sorted(tensors))
     return Checkpoint(
-        numbers,
+        numbers.whole(),  # as the weights under their names are
         "ernie" if config["architecture"] == "ernie" or numbers.task_types else "bert",
         _under_their_names(tensors, encoder, heads),
         task=None if task == "mlm" else task,

@@ -7,7 +7,22 @@ import sys
 import typer
 
 from nlphub import __version__
-from nlphub.cli import convert, doctor, hub, inference, pretraining, recipes, report, robustness, suspects, training, tuning
+from nlphub.cli import (
+    convert,
+    doctor,
+    export,
+    hub,
+    inference,
+    own_hub,
+    pretraining,
+    recipes,
+    report,
+    robustness,
+    smaller,
+    suspects,
+    training,
+    tuning,
+)
 from nlphub.errors import NlphubError
 
 app = typer.Typer(
@@ -18,7 +33,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A pretrained-model hub and fine-tuning platform for Chinese NLP.",
 )
-for group in (hub, convert, recipes, doctor, training, pretraining, inference, robustness, suspects, report, tuning):
+for group in (
+    hub,
+    own_hub,
+    convert,
+    recipes,
+    doctor,
+    training,
+    pretraining,
+    inference,
+    export,
+    robustness,
+    suspects,
+    report,
+    tuning,
+    smaller,
+):
     group.register(app)
 
 

@@ -1,7 +1,7 @@
 """``nlphub finetune`` and ``nlphub evaluate``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,11 +48,12 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="A run, a saved module or an exported folder.")],
     data: Annotated[str, typer.Argument(help="Labelled data: csv, tsv, jsonl, xlsx, parquet.")],
     text: Annotated[str, typer.Option(help="Column of the text.")] = "text",
-    label: Annotated[str, typer.Option(help="Column of the label.")] = "label",
+    label: Annotated[str | None, typer.Option(help="Column of the label, or of the intent (default: label, of joint intent).")] = None,
     pair: Annotated[str | None, typer.Option(help="Column of the second text, for a module of pairs.")] = None,
     spans: Annotated[str | None, typer.Option(help="Column of the spans or tags, for token-cls.")] = None,
     labels: Annotated[str | None, typer.Option(help="Column of the sets of labels, for multi-label (default: labels).")] = None,
     value: Annotated[str | None, typer.Option(help="Column of the numbers, for regression (default: value).")] = None,
+    slots: Annotated[str | None, typer.Option(help="Column of the slots, for joint (default: slots).")] = None,
     form: Annotated[str | None, typer.Option("--format", help="Of token-cls: conll, doccano, label-studio or words.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Write the confusion matrix here, as SVG.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
@@ -70,7 +71,9 @@ def evaluate(
 
     predict, known, name = open_folder(folder)
     labels, value = labels or {"multi-label": "labels"}.get(name), value or {"regression": "value"}.get(name)
-    splits = load_data(data, text=text, label=label, pair=pair, spans=spans, labels=labels, value=value, format=form, nested=True)
+    label, slots = label or {"joint": "intent"}.get(name, "label"), slots or {"joint": "slots"}.get(name)
+    columns: dict[str, Any] = {"text": text, "label": label, "pair": pair, "spans": spans, "labels": labels, "value": value, "slots": slots}
+    splits = load_data(data, **columns, format=form, nested=True)
     examples, task = splits["train"], trainable(name)
     task.check_judged(examples, known)
     metrics = task.judge(examples, predict(task.questions(examples)), known)

@@ -9,8 +9,9 @@ from nlphub.data.cells import is_blank
 from nlphub.data.examples import Example, Examples
 from nlphub.data.spans import span_problems
 from nlphub.errors import DataError, did_you_mean
+from nlphub.labels import INTENT, SLOT
 
-Needs = Literal["label", "spans", "labels", "value", "nothing"]
+Needs = Literal["label", "spans", "labels", "value", "joint", "nothing"]
 
 
 def check_for_training(
@@ -27,7 +28,7 @@ def check_for_training(
 
     Args:
         labels: the labels that the module can answer, where they are fixed already; default is those of ``train``.
-        needs: whether texts are labelled, or spans in them, or have sets of labels, or numbers.
+        needs: whether texts are labelled, or spans in them, or both (joint), or have sets of labels, or numbers.
         nested: whether spans may overlap.
         pairs: whether every example must have a second text.
 
@@ -48,6 +49,8 @@ def check_for_training(
         problems.append("train has no span at all, so there is nothing to learn")
     if len(train) and needs == "labels" and not known:
         problems.append("train has no label at all, so there is nothing to learn")
+    if len(train) and needs == "joint":
+        problems += _too_little(known)
     if needs == "value" and len({example.value for example in train} - {None}) == 1:
         problems.append(f"train has one value only, {train[0].value}, so there is nothing to learn")
     if labels is not None:
@@ -104,12 +107,12 @@ def problems_of(
             problems.append(f"{examples.place(example)}: the text is empty (nothing but spaces or invisible characters)")
         if (pairs and example.pair is None) or (example.pair is not None and is_blank(example.pair)):
             problems.append(f"{examples.place(example)}: the second text is {'missing' if example.pair is None else 'empty'}")
-        if needs == "label" and (example.label is None or not example.label.strip()):
-            problems.append(f"{examples.place(example)}: the label is missing")
+        if needs in ("label", "joint") and (example.label is None or not example.label.strip()):
+            problems.append(f"{examples.place(example)}: the {'label' if needs == 'label' else 'intent'} is missing")
         if example.label is not None and not example.label.isprintable():
             problems.append(f"{examples.place(example)}: the label {example.label!r} holds characters that cannot be shown")
-        if needs == "spans" and example.spans is None:
-            problems.append(f"{examples.place(example)}: the spans are missing")
+        if needs in ("spans", "joint") and example.spans is None:
+            problems.append(f"{examples.place(example)}: the {'spans' if needs == 'spans' else 'slots'} are missing")
         if needs == "labels":
             problems += [f"{examples.place(example)}: {problem}" for problem in labels_problems(example.labels)]
         if needs == "value":
@@ -121,11 +124,23 @@ def problems_of(
 def _names(example: Example, needs: Needs) -> set[str]:
     if needs == "spans":
         return {span.label for span in example.spans or ()}
+    if needs == "joint":
+        intents = {f"{INTENT}{example.label}"} if example.label is not None else set()
+        return intents | {f"{SLOT}{span.label}" for span in example.spans or ()}
     if needs == "labels":
         return set(example.labels or ())
     if needs == "value":
         return set()
     return {example.label} if example.label is not None else set()
+
+
+def _too_little(known: set[str]) -> Iterator[str]:
+    """What a module of joint could not learn from these names."""
+    intents = [name for name in known if name.startswith(INTENT)]
+    if len(intents) == 1:
+        yield f"train has one intent only, {intents[0].removeprefix(INTENT)!r}; joint needs two or more"
+    if len(intents) == len(known):
+        yield "train has no slot at all; texts with intents alone are for task seq-cls"
 
 
 def _lonely(splits: Iterable[Examples]) -> Iterator[str]:

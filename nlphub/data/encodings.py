@@ -17,25 +17,39 @@ from nlphub.errors import DataError
 log = logging.getLogger(__name__)
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+TORN = "\udcff"  # what a tolerant reader finds in the place of bytes that are not of the encoding; no valid bytes make it
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _BLOCK = 1 << 20  # bytes decoded at a time
+_UNKNOWN = "Python knows no text encoding of that name"
+_TOLERANT = "nlphub.torn"
+
+
+def _torn(wrong: UnicodeError) -> tuple[str, int]:
+    if not isinstance(wrong, UnicodeDecodeError):
+        raise wrong
+    return TORN, wrong.end
+
+
+codecs.register_error(_TOLERANT, _torn)
 
 
 @contextmanager
-def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
+def open_text(path: Path, encoding: str | None = None, *, tolerant: bool = False) -> Iterator[TextIO]:
     """Open a text file for reading, line ends untouched (for the csv module), byte order mark skipped.
 
     Args:
         encoding: any of Python's codecs; default is :func:`detect`.
+        tolerant: read on where bytes are not of the encoding, with :data:`TORN` in their place; of a file that is in no encoding as a
+            whole, the one in which fewer places are wrong is taken.
 
     Raises:
         DataError: the encoding is unknown or does not fit; the line of the first bad byte is named.
     """
     if encoding is None:
-        encoding = detect(path)
-    elif problem := _problem(path, encoding):
+        encoding = _nearest(path) if tolerant else detect(path)
+    elif (problem := _problem(path, encoding)) and (not tolerant or problem == _UNKNOWN):
         raise DataError(f"{path} is not {encoding}: {problem}. Leave encoding= out to have it found.")
-    with path.open(encoding=encoding, newline="") as stream:
+    with path.open(encoding=encoding, newline="", errors=_TOLERANT if tolerant else "strict") as stream:
         if stream.read(1) != "\ufeff":
             stream.seek(0)
         yield stream
@@ -81,13 +95,41 @@ def detect(path: Path) -> str:
     )
 
 
+def _nearest(path: Path) -> str:
+    """The encoding of the whole file, or else the one in which fewer of its lines are wrong.
+
+    Raises:
+        DataError: at least half of the lines are wrong in each.
+    """
+    try:
+        return detect(path)
+    except DataError:
+        counts = {name: _torn_lines(path, name) for name in ("utf-8", "gb18030")}
+        name = min(counts, key=lambda each: counts[each][0])
+        torn, lines = counts[name]
+        if 2 * torn >= lines:
+            raise
+        log.warning("%s is read as %s; %d of its %d lines are not", path, name, torn, lines)
+        return name
+
+
+def _torn_lines(path: Path, encoding: str) -> tuple[int, int]:
+    """How many lines a file has that are not of an encoding, and how many in all."""
+    torn = lines = 0
+    with path.open(encoding=encoding, newline="", errors=_TOLERANT) as stream:
+        for line in stream:
+            lines += 1
+            torn += TORN in line or (encoding == "gb18030" and _PRIVATE.search(line) is not None)
+    return torn, lines
+
+
 def _problem(path: Path, encoding: str) -> str | None:
     """Why the file is not in this encoding, or ``None`` when it is."""
     try:
         b" ".decode(encoding, "replace")  # refuses codecs that do not make text, such as "hex", too
         decoder = codecs.getincrementaldecoder(encoding)("strict")
     except LookupError:
-        return "Python knows no text encoding of that name"
+        return _UNKNOWN
     lines = 1
     with path.open("rb") as stream:
         while True:

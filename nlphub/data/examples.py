@@ -8,6 +8,7 @@ from typing import Any, overload
 
 from nlphub.data.answers import to_labels, to_value
 from nlphub.data.cells import as_label, as_text
+from nlphub.data.slots import to_slots
 from nlphub.data.spans import Span, to_spans
 from nlphub.errors import DataError, brief, did_you_mean
 
@@ -70,9 +71,10 @@ class Examples(Sequence[Example]):
 
         Args:
             rows: :class:`Examples`; an iterable of :class:`Example`, ``(text, label)`` pairs, ``(text, [label, label])`` pairs, or mappings
-                with ``text`` and perhaps ``label``, ``pair``, ``spans``, ``labels`` and ``value`` (a ``datasets.Dataset`` with such columns
-                is one). Labels that are numbers become their digits; spans are what :func:`nlphub.data.spans.to_spans` takes, labels and
-                value what :func:`nlphub.data.answers.to_labels` and ``to_value`` take.
+                with ``text`` and perhaps ``label``, ``pair``, ``spans``, ``labels`` and ``value``, or ``intent`` and ``slots`` (a
+                ``datasets.Dataset`` with such columns is one). Labels that are numbers become their digits; spans are what
+                :func:`nlphub.data.spans.to_spans` takes, slots what :func:`nlphub.data.slots.to_slots` takes, labels and value what
+                :func:`nlphub.data.answers.to_labels` and ``to_value`` take.
 
         Raises:
             DataError: anything else; all bad rows at once.
@@ -268,4 +270,6 @@ def _example(row: Any, number: int, names: Sequence[str] | None) -> Example:
     if "text" not in row:
         raise TypeError(f"there is no 'text' among its keys {', '.join(map(repr, row))}.{did_you_mean('text', map(str, row))}")
     answers = {name: row.get(name) for name in ("spans", "labels", "value")}
-    return to_example(row["text"], row.get("label"), row.get("pair"), **answers, line=number, names=names)
+    if "slots" in row:
+        answers["spans"] = to_slots(as_text(row["text"]) or "", row["slots"])
+    return to_example(row["text"], row.get("label", row.get("intent")), row.get("pair"), **answers, line=number, names=names)

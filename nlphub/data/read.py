@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from nlphub import paths
 from nlphub.data.annotated import COLUMNS, read_annotated
 from nlphub.data.answers import Bounds
+from nlphub.data.cells import as_text
 from nlphub.data.checks import Needs, problems_of
 from nlphub.data.corrections import correct
 from nlphub.data.examples import Example, Examples, Splits, class_names, to_example
+from nlphub.data.slots import to_slots
 from nlphub.data.spans import from_tags, loose_tags
 from nlphub.data.splitting import split_off
 from nlphub.data.tables import Options, Rows, existing_file, read_dataset, read_rows, separator_hint, unit_of
@@ -45,6 +47,7 @@ def load_data(
     labels: str | None = None,
     value: str | None = None,
     bounds: Bounds | None = None,
+    slots: str | None = None,
 ) -> Splits:
     """Read labelled texts.
 
@@ -54,6 +57,7 @@ def load_data(
         load_data("lcqmc.tsv", text="text_a", pair="text_b")
         load_data("msra.conll", text="tokens", spans="tags")
         load_data("export.json", format="label-studio")
+        load_data("requests.jsonl", label="intent", slots="slots")
 
     Labels become strings without surrounding spaces, also where the file has numbers (``3.0`` in a spreadsheet is ``"3"``) or class
     numbers with names. Texts stay as they are. Empty rows are skipped.
@@ -82,6 +86,8 @@ def load_data(
         value: the column of numbers, for tasks that estimate one; ``label`` is not read then.
         bounds: the smallest and the largest value that there may be, ``(0, 5)``.
         nested: whether spans may lie inside each other and overlap, as ``train.decoder: pointer`` finds them.
+        slots: the column of slots, for joint, where ``label`` is the column of intents. A cell holds places as ``spans`` does, or values
+            that stand in the text, ``{"city": "北京"}``; see :func:`nlphub.data.slots.to_slots`.
 
     Raises:
         DataError: files, columns or rows are wrong: empty texts, missing labels, tags out of order, ...; all bad rows of all
@@ -92,10 +98,11 @@ def load_data(
     key = text
     if format is not None:
         text, spans = _columns_of(format, pair)
-    if sum(name is not None for name in (spans, labels, value)) > 1 or (bounds is not None and value is None):
-        raise DataError(f"Give one of spans={spans!r}, labels={labels!r} and value={value!r}; bounds={bounds!r} are of value")
+    if sum(name is not None for name in (spans, labels, value, slots)) > 1 or (bounds is not None and value is None):
+        given = f"spans={spans!r}, labels={labels!r}, value={value!r} and slots={slots!r}"
+        raise DataError(f"Give one of {given}; bounds={bounds!r} are of value")
     label = label if spans is None and labels is None and value is None else None
-    reading = _Reading(text, label, pair, spans, encoding, quotes, format, key, nested, labels, value, bounds)
+    reading = _Reading(text, label, pair, spans, encoding, quotes, format, key, nested, labels, value, bounds, slots)
     parts, problems = {}, []
     for name, origin in _parts(source):
         if name in parts:
@@ -135,6 +142,7 @@ def load_splits(settings: "DataSettings", *, seed: int = 0, nested: bool = False
         labels=settings.labels,
         value=settings.value,
         bounds=settings.bounds,
+        slots=settings.slots,
     )
 
 
@@ -154,13 +162,17 @@ class _Reading:
     labels: str | None = None
     value: str | None = None
     bounds: Bounds | None = None
+    slots: str | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(name for name in (self.text, self.label, self.pair, self.spans, self.labels, self.value) if name is not None)
+        names = (self.text, self.label, self.pair, self.spans, self.labels, self.value, self.slots)
+        return tuple(name for name in names if name is not None)
 
     @property
     def needs(self) -> Needs:
+        if self.slots is not None:
+            return "joint"
         for need in ("spans", "labels", "value", "label"):
             if getattr(self, need) is not None:
                 return need
@@ -202,9 +214,9 @@ class _Reading:
     ) -> Iterator[Example]:
         loose = 0
         for number, cells in rows:
-            text, label, pair, spans, labels, value = (
+            text, label, pair, spans, labels, value, slots = (
                 cells[places[name]] if name is not None else None
-                for name in (self.text, self.label, self.pair, self.spans, self.labels, self.value)
+                for name in (self.text, self.label, self.pair, self.spans, self.labels, self.value, self.slots)
             )
             try:
                 if self.spans is not None and _is_tags(text, spans):
@@ -213,6 +225,8 @@ class _Reading:
                     loose += loose_tags(tags)
                 pair = "" if self.pair is not None and pair is None else pair
                 labels = empty if self.labels is not None and labels is None else labels
+                if self.slots is not None:
+                    spans = to_slots(as_text(text) or "", empty if slots is None else slots)
                 example = to_example(text, label, pair, spans=spans, labels=labels, value=value, line=number, names=names)
             except TypeError as wrong:
                 complaints.append((number, str(wrong)))
@@ -248,7 +262,7 @@ def _header_problem(columns: Sequence[str], header: Sequence[str]) -> str:
     if not missing and not twice:
         return ""
     there = ", ".join(map(repr, header[:50]))
-    choice = "Choose with text=, label=, pair=, spans=, labels=, value= (data.text, ...)."
+    choice = "Choose with text=, label=, pair=, spans=, labels=, value=, slots= (data.text, ...)."
     return f"{' '.join(missing + twice)} The columns are: {there}.{separator_hint(header)} {choice}"
 
 

@@ -37,11 +37,13 @@ class Options:
         encoding: of text files; ``None`` = found out from the whole file.
         quotes: whether csv and tsv fields may be quoted.
         columns: the columns that will be asked for, so that a columnar file need not be read whole; ``None`` = all of them.
+        tolerant: read on where bytes are not of the encoding, see :func:`nlphub.data.encodings.open_text`.
     """
 
     encoding: str | None
     quotes: bool
     columns: tuple[str, ...] | None
+    tolerant: bool = False
 
 
 def existing_file(source: str | Path) -> Path:
@@ -97,7 +99,7 @@ def read_dataset(dataset: Any, columns: Sequence[str]) -> Rows:
 
 
 def _read_csv(path: Path, options: Options, report: Report) -> Rows:
-    with open_text(path, options.encoding) as stream:
+    with open_text(path, options.encoding, tolerant=options.tolerant) as stream:
         delimiter, skipped = _delimiter(path, stream)
         quote = '"' if options.quotes else None
         records = csv.reader(
@@ -144,7 +146,7 @@ def _delimiter(path: Path, stream: TextIO) -> tuple[str, int]:
 
 def json_values(path: Path, options: Options, report: Report) -> Iterator[tuple[int, Any]]:
     """The values of a ``.json`` file that is one list, or of a file with one on each line, with the lines where they begin."""
-    with open_text(path, options.encoding) as stream:
+    with open_text(path, options.encoding, tolerant=options.tolerant) as stream:
         if path.suffix.lower() != ".json":
             yield from _json_lines(stream, report)
             return
@@ -256,7 +258,7 @@ def read_conll(path: Path, options: Options, report: Report) -> Rows:
     Between more than two columns stand annotations that nobody asked for; the tag is the last, as in CoNLL 2003.
     """
     yield 0, ["tokens", "tags"]
-    with open_text(path, options.encoding) as stream:
+    with open_text(path, options.encoding, tolerant=options.tolerant) as stream:
         lines = ((number, _fields(line)) for number, line in enumerate(stream, start=1))
         yield from sentences(((number, (fields[0], fields[-1]) if len(fields) > 1 else fields) for number, fields in lines), report)
 

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nlphub import __version__
+from nlphub.export.table import markdown
 
 _KINDS = {
+    "joint": ("token-classification", "A reader of intents and their slots"),
     "multi-label": ("text-classification", "A text classifier with any number of labels for a text"),
     "regression": ("text-classification", "An estimator of numbers"),
     "seq-cls": ("text-classification", "A text classifier"),
@@ -15,15 +17,16 @@ _KINDS = {
 }
 
 
-def card_text(card: Mapping[str, Any], *, task: str, labels: Sequence[str], parity: Mapping[str, Any]) -> str:
+def card_text(card: Mapping[str, Any], *, task: str, labels: Sequence[str], facts: Mapping[str, Any]) -> str:
     """The text of README.md.
 
     Args:
         card: facts about the module; ``architecture``, ``base``, ``licence`` and ``metrics`` are shown when they are there.
         task: of the head.
         labels: of the module.
-        parity: as in ``nlphub.json``.
+        facts: of ``nlphub.json``: ``parity``, and ``reduced`` where there are smaller graphs.
     """
+    parity = facts["parity"]
     architecture = card.get("architecture", "module")
     title = _KINDS.get(task, (task, f"A module for {task}"))[1]
     metrics = [f"- {name}: {value}" for name, value in (card.get("metrics") or {}).items()]
@@ -50,6 +53,7 @@ def card_text(card: Mapping[str, Any], *, task: str, labels: Sequence[str], pari
         f"(torch {parity['torch']}, onnxruntime {parity['onnxruntime']}).",
         "",
         *_text_graph(parity["text_graph"]),
+        *_smaller(facts.get("reduced")),
     ]
     return "\n".join(lines)
 
@@ -77,3 +81,12 @@ def _text_graph(measured: Mapping[str, Any] | str) -> Iterator[str]:
         yield f"{measured['texts']} strings its probabilities differ from the module's by at most {measured['probabilities']:.1e}; its"
         yield "inputs, labels, thresholds and digests stand in its metadata."
     yield ""
+
+
+def _smaller(reduced: Mapping[str, Any] | None) -> Iterator[str]:
+    """About the graphs of int8 and float16."""
+    if reduced is not None:
+        yield 'Smaller graphs, `hub.Predictor(folder, precision="int8")`:'
+        yield ""
+        yield from markdown(reduced)
+        yield ""

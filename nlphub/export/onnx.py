@@ -3,12 +3,9 @@
 Notation: ``b`` sequences of a batch.
 """
 
-import contextlib
 import copy
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +22,7 @@ from nlphub.data.batching import pack, pad
 from nlphub.errors import ExportError, require
 from nlphub.export import apart
 from nlphub.export.card import card_text
+from nlphub.export.tracing import quiet_exporter, strip_notes
 from nlphub.files import publish_folder, publish_json, publish_text
 from nlphub.nn.dense import DenseModel
 from nlphub.nn.encoder import Encoder, to_tensors
@@ -39,12 +37,15 @@ from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
+    from nlphub.export.reduced import Reduction
     from nlphub.export.textgraph import TextParity
 
 TOLERANCE = 1e-4  # largest difference of probabilities, and of logits relative to the largest of them, that an export may have
 OPSET = 18
 
-_TASKS = ("seq-cls", "token-cls", "multi-label", "regression", "text-matching")
+Runner = Callable[[tuple[Any, ...]], list[Any]]  # what was exported: padded numpy inputs -> the head's outputs
+
+_TASKS = ("seq-cls", "token-cls", "multi-label", "regression", "text-matching", "joint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +85,14 @@ class ExportReport:
         parity: how far the graph of ids is from the module; ``None`` where none was written.
         files: path -> bytes.
         text: how far the text graph is from the module (:class:`nlphub.export.textgraph.TextParity`), or why there is none.
+        reduced: what int8 and float16 cost and save (:func:`nlphub.export.reduced.add_graphs`), where they were asked for.
     """
 
     folder: Path
     parity: Parity | None
     files: Mapping[str, int]
     text: "TextParity | str"
+    reduced: Mapping[str, Any] | None = None
 
 
 def export_artefact(
@@ -103,6 +106,7 @@ def export_artefact(
     calibration: Calibration = NEUTRAL,
     pairs: bool | None = None,
     top_k: int = 5,
+    reduction: "Reduction | None" = None,
 ) -> ExportReport:
     """Write an artefact (see :mod:`nlphub.runtime.artefact`) that ``nlphub.Predictor`` runs; it appears whole or not at all.
 
@@ -114,10 +118,12 @@ def export_artefact(
         calibration: how logits become answers.
         pairs: whether the text graph takes two texts for each answer; default is what the task takes.
         top_k: candidates of an answer of the text graph.
+        reduction: int8 and float16 graphs to make besides.
 
     Raises:
-        ExportError: the graph and the module differ by more than :data:`TOLERANCE`, the task has no export yet, or ``folder`` holds
-            something else. Nothing is left behind.
+        ExportError: the graph and the module differ by more than :data:`TOLERANCE`, the task has no export yet, ``folder`` holds
+            something else, or a smaller graph loses too much. Nothing is left behind.
+        InputError: the reduction cannot be; all mistakes at once.
         MissingExtraError: onnx or onnxscript are not installed.
     """
     require_exportable(folder, task=head.task)
@@ -125,12 +131,17 @@ def export_artefact(
     if len(outputs) != head.labels:
         raise ExportError(f"The head gives {head.labels} logits, and its {len(labels)} labels need {len(outputs)}")
     from nlphub.export import textgraph  # it imports onnx, which require_exportable has found
+    from nlphub.export.reduced import Bench, add_graphs
+    from nlphub.export.sharing import share
+
+    if reduction is not None:
+        reduction.check()
 
     model = DenseModel(copy.deepcopy(encoder), copy.deepcopy(head)).to("cpu", torch.float32).eval()
     length = card.get("max_length", min(tokenizer.max_length, encoder.config.positions))
     answering = textgraph.Answering(tokenizer, labels, calibration, length)
     settings = textgraph.TextSettings.of(head, pairs=pairs, top_k=top_k)
-    facts = {
+    facts: dict[str, Any] = {
         "architecture": card.get("architecture"),
         "calibration": calibration.as_dict(),
         "decoding": head.decoding,
@@ -145,7 +156,7 @@ def export_artefact(
         "weights": weights_digest(encoder, head),
     }
     with publish_folder(folder.absolute()) as temporary:
-        parity = _require_parity(_write_graphs(model, temporary, tokenizer))
+        parity = require_parity(_write_graphs(model, temporary, tokenizer))
         text: TextParity | str = textgraph.why_not(head, tokenizer) or textgraph.make_text_graph(
             temporary / artefact.TEXT_GRAPH,
             temporary / artefact.GRAPH,
@@ -159,22 +170,28 @@ def export_artefact(
         calibration.write(temporary)
         _write_weights(temporary, model, tokenizer, outputs)
         measured = asdict(parity) | {"text_graph": text if isinstance(text, str) else asdict(text)}
-        publish_text(temporary / artefact.CARD, card_text(card, task=head.task, labels=labels, parity=measured))
-        files = artefact.describe(temporary)
-        publish_json(temporary / artefact.FACTS, {**facts, "files": files, "parity": measured, "schema": artefact.SCHEMA})
-    return ExportReport(folder, parity, {path: int(entry["bytes"]) for path, entry in files.items()}, text)
+        held = {} if isinstance(text, str) else {artefact.GRAPH: artefact.TEXT_GRAPH}
+        for graph, holder in held.items():
+            share(temporary / graph, temporary / holder)
+        facts |= {"files": artefact.describe(temporary), "parity": measured, "schema": artefact.SCHEMA, "weights_in": held}
+        if reduction is not None and reduction.dev is not None and reduction.wanted:
+            bench = Bench.open(temporary, facts, model.encoder, reduction.dev)
+            facts["reduced"] = add_graphs(bench, reduction, answering=answering, settings=settings if held else None)
+        publish_text(temporary / artefact.CARD, card_text(card, task=head.task, labels=labels, facts=facts))
+        facts["files"] = files = artefact.describe(temporary)
+        publish_json(temporary / artefact.FACTS, facts)
+    return ExportReport(folder, parity, {path: int(entry["bytes"]) for path, entry in files.items()}, text, facts.get("reduced"))
 
 
 def _write_graphs(model: DenseModel, folder: Path, tokenizer: Tokenizer) -> Parity:
     """The graph of ids; of a bi-encoder one from a text to its vector, and one that compares two vectors."""
     if not isinstance(model.head, BiEncoderHead):
         write_graph(model, folder / artefact.GRAPH)
-        return measure_parity(model, folder / artefact.GRAPH, tokenizer)
-    write_graph(apart.text_model(model), folder / artefact.GRAPH, output=artefact.VECTOR)
+        return measure_parity(model, _runner(model, folder / artefact.GRAPH), tokenizer)
+    write_graph(apart.text_model(model), folder / artefact.GRAPH, outputs=(artefact.VECTOR,))
     inputs, shapes = apart.compare_inputs(model.encoder.config.width)
-    _write(
-        apart.Compare(model.head).eval(), inputs, shapes, folder / artefact.COMPARE_GRAPH, names=artefact.VECTORS, output=artefact.OUTPUT
-    )
+    path, names = folder / artefact.COMPARE_GRAPH, artefact.VECTORS
+    _write(apart.Compare(model.head).eval(), inputs, shapes, path, names=names, outputs=(artefact.OUTPUT,))
     longest = min(model.encoder.config.positions, tokenizer.max_length)
     texts = (apart.as_pairs(_random_texts(lengths, tokenizer)) for lengths in _shapes(longest))
     return _parity([apart.both_sides(model, folder, pairs, tokenizer) for pairs in texts])
@@ -188,6 +205,14 @@ def _write_weights(folder: Path, model: DenseModel, tokenizer: Tokenizer, output
         publish_json(folder / artefact.CONFIG, config_to_huggingface(model.encoder.config, labels=outputs, task=model.head.task))
 
 
+def require_graphs(task: str) -> None:
+    """Check that there can be graphs of a task at all. Raises as :func:`require_exportable`."""
+    for package in ("onnx", "onnxscript"):
+        require(package, extra="train", purpose="Exporting a module")
+    if task not in _TASKS:
+        raise ExportError(f"Task {task!r} has no export yet; {', '.join(_TASKS)} has")
+
+
 def require_exportable(folder: Path, *, task: str) -> None:
     """Check everything about an export that can be known before there are weights.
 
@@ -195,10 +220,7 @@ def require_exportable(folder: Path, *, task: str) -> None:
         ExportError: the task has no export yet, or ``folder`` holds something other than an artefact.
         MissingExtraError: onnx or onnxscript are not installed.
     """
-    for package in ("onnx", "onnxscript"):
-        require(package, extra="train", purpose="Exporting a module")
-    if task not in _TASKS:
-        raise ExportError(f"Task {task!r} has no export yet; {', '.join(_TASKS)} has")
+    require_graphs(task)
     if foreign := artefact.foreign_files(folder):
         raise ExportError(
             f"{folder} holds something other than an exported module ({', '.join(foreign[:5])}), so it is left alone. "
@@ -206,25 +228,33 @@ def require_exportable(folder: Path, *, task: str) -> None:
         )
 
 
-def write_graph(model: DenseModel, path: Path, *, output: str = artefact.OUTPUT) -> None:
-    """Write ``model`` as one ONNX file with dynamic batch and sequence, and one output of this name."""
+def write_graph(model: DenseModel, path: Path, *, outputs: Sequence[str] | None = None) -> None:
+    """Write ``model`` as one ONNX file with dynamic batch and sequence, and outputs of these names; default are those of the head."""
+    inputs, shapes = example_inputs()
+    _write(model, inputs, shapes, path, names=artefact.INPUTS, outputs=outputs or model.head.outputs)
+
+
+def example_inputs() -> tuple[tuple[torch.Tensor, ...], list[Any]]:
+    """What the dense model is traced with: ``input_ids``, ``attention_mask``, ``token_type_ids``, and which of their sizes are dynamic."""
     # Three tensors: the exporter takes one object that is passed twice for one input.
     inputs = tuple(torch.ones(2, 8, dtype=torch.int64) for _ in artefact.INPUTS)
     named = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     same = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}  # as the first input; a second name for the same size is warned about
-    _write(model, inputs, [named, same, same], path, names=artefact.INPUTS, output=output)
+    return inputs, [named, same, same]
 
 
-def _write(model: torch.nn.Module, inputs: tuple[Any, ...], shapes: list[Any], path: Path, *, names: Sequence[str], output: str) -> None:
+def _write(
+    model: torch.nn.Module, inputs: tuple[Any, ...], shapes: list[Any], path: Path, *, names: Sequence[str], outputs: Sequence[str]
+) -> None:
     import onnx
 
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             model,
             inputs,
             dynamo=True,
             input_names=list(names),
-            output_names=[output],
+            output_names=list(outputs),
             dynamic_shapes=shapes,
             opset_version=OPSET,
             verbose=False,
@@ -232,24 +262,35 @@ def _write(model: torch.nn.Module, inputs: tuple[Any, ...], shapes: list[Any], p
     if program is None:
         raise ExportError("torch.onnx.export gave no graph")
     graph = program.model_proto
-    _strip(graph.graph)
+    strip_notes(graph.graph)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(graph, path)
 
 
-def measure_parity(model: DenseModel, graph: Path, tokenizer: Tokenizer) -> Parity:
-    """Compare the graph, on padded batches, with the module on packed rows: the way it runs in Python."""
-    session = open_session(graph)
-    pairs = []
+def measure_parity(model: DenseModel, run: Runner, tokenizer: Tokenizer) -> Parity:
+    """Compare what was exported, on padded batches, with the module on packed rows: the way it runs in Python."""
+    head = model.head
+    pairs: list[list[tuple[Any, Any]]] = [[] for _ in head.outputs]
     for lengths in _shapes(min(model.encoder.config.positions, tokenizer.max_length)):
         encoded, rows = _random_texts(lengths, tokenizer), np.arange(len(lengths))
         padded = pad(encoded, rows, pad_id=tokenizer.pad_id)
         with torch.inference_mode():
             packed = to_tensors(pack(encoded, rows))
-            expected = model.head(model.encoder(packed, rows=model.head.rows), packed).numpy()
-        (found,) = session.run([artefact.OUTPUT], dict(zip(artefact.INPUTS, padded, strict=True)))
-        pairs.append((expected, found if model.head.rows == "cls" or model.head.per_text else found[padded[1] != 0]))
-    return _parity(pairs)
+            expected = head.parts(head(model.encoder(packed, rows=head.rows), packed), packed)
+        for several, ours, theirs in zip(pairs, expected, run(padded), strict=True):
+            several.append((ours.numpy(), theirs if theirs.ndim == 2 else theirs[padded[1] != 0]))
+    return _worst([_parity(several) for several in pairs])
+
+
+def _runner(model: DenseModel, graph: Path) -> Runner:
+    session = open_session(graph)
+    return lambda given: session.run(list(model.head.outputs), dict(zip(artefact.INPUTS, given, strict=True)))
+
+
+def _worst(parts: Sequence[Parity]) -> Parity:
+    """Of the outputs of a graph: the largest differences, and of the relative one the output that is nearest to its limit."""
+    far = max(parts, key=lambda one: one.logits / max(1.0, one.largest_logit))
+    return replace(far, probabilities=max(one.probabilities for one in parts), texts=max(one.texts for one in parts))
 
 
 def _parity(pairs: Sequence[tuple[Any, Any]]) -> Parity:
@@ -266,7 +307,8 @@ def _parity(pairs: Sequence[tuple[Any, Any]]) -> Parity:
     )
 
 
-def _require_parity(parity: Parity) -> Parity:
+def require_parity(parity: Parity) -> Parity:
+    """The parity, if it holds. Raises ExportError otherwise."""
     if parity.holds:
         return parity
     raise ExportError(
@@ -290,24 +332,3 @@ def _random_texts(lengths: Sequence[int], tokenizer: Tokenizer) -> Encoded:
     ids[starts[:-1]], ids[starts[1:] - 1] = tokenizer.cls_id, tokenizer.sep_id
     types = np.concatenate([np.arange(length) >= length - length // 3 for length in lengths]).astype(np.int64)
     return Encoded(ids, types, np.zeros((total, 2), np.int64), starts, np.zeros(len(lengths), np.bool_))
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Silence two things that say nothing about our graph; everything else the exporter says is heard."""
-    log = logging.getLogger("torch.onnx._internal.exporter._registration")  # "torchvision is not installed"
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated", category=FutureWarning)
-            yield
-    finally:
-        log.setLevel(level)
-
-
-def _strip(graph: Any) -> None:
-    """Drop the exporter's notes: they hold stack traces with paths of this machine."""
-    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")

@@ -12,7 +12,7 @@ Which labels, thresholds, versions and digests are inside stands in its ``metada
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from nlphub.errors import ExportError
 from nlphub.export.answers import add_answers
 from nlphub.export.nodes import DOMAINS, Nodes
 from nlphub.export.probe import probe_pairs, probe_texts
+from nlphub.export.sharing import aligned_bytes
 from nlphub.export.texttokens import add_tokenizer
 from nlphub.files import publish
 from nlphub.nn.dense import DenseModel
@@ -38,12 +39,13 @@ from nlphub.runtime.textgraph import TextGraph
 from nlphub.tasks import task_named
 from nlphub.tasks.predictions import Prediction
 from nlphub.text.characters import CharacterTokenizer
+from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import Tokenizer
 
 TASKS = ("seq-cls", "text-matching")  # tasks whose answers are those of nlphub.tasks.predictions.classify
 PAIRED = ("text-matching",)  # those that always take two texts
 
-_BATCH_TOKENS = 8192
+BATCH_TOKENS = 8192  # of a batch of the proof
 _MARGIN = 1e-5  # answers that are this near to another one, or to their threshold, may differ
 
 
@@ -149,7 +151,7 @@ def write_text_graph(path: Path, body: Path, answering: Answering, *, settings: 
     _declare(model.graph, pairs=settings.pairs, candidates=min(settings.top_k, len(answering.labels)))
     _describe(model, facts)
     with publish(path) as stream:
-        stream.write(model.SerializeToString())
+        stream.write(aligned_bytes(model))  # other graphs of this network read its weights here, see nlphub.export.sharing
 
 
 def make_text_graph(
@@ -175,12 +177,26 @@ def make_text_graph(
 
 def measure_text_parity(graph: Path, model: DenseModel, answering: Answering, probe: Sequence[Any], *, tolerance: float) -> TextParity:
     """Compare a text graph with the module on strings, or on pairs of them where the graph takes pairs."""
-    task = task_named(model.head.task)
+    return text_parity(
+        graph, model.head.task, answering, probe, lambda encoded: head_logits(model.encoder, model.head, encoded), tolerance=tolerance
+    )
+
+
+def text_parity(
+    graph: Path, name: str, answering: Answering, probe: Sequence[Any], logits_of: Callable[[Encoded], Floats], *, tolerance: float
+) -> TextParity:
+    """Compare a text graph with what a task makes of logits.
+
+    Args:
+        name: of the task.
+        logits_of: the tokenised strings -> ``(b, n)``.
+    """
+    task = task_named(name)
     inputs = task.read(list(probe), answering.tokenizer, max_length=answering.max_length)
-    logits = head_logits(model.encoder, model.head, inputs.encoded)
+    logits = logits_of(inputs.encoded)
     expected = task.decode(logits, inputs, answering.labels, top_k=len(answering.labels), calibration=answering.calibration)
     session = TextGraph(graph)
-    batches = token_batches(inputs.encoded.lengths, max_tokens=_BATCH_TOKENS)  # as a caller with little memory would send them
+    batches = token_batches(inputs.encoded.lengths, max_tokens=BATCH_TOKENS)  # as a caller with little memory would send them
     found = {row: answer for rows in batches for row, answer in zip(rows.tolist(), session([probe[row] for row in rows]), strict=True)}
     return compare(expected, [found[row] for row in range(len(probe))], logits, answering, tolerance=tolerance)
 

@@ -1,7 +1,7 @@
 """The numbers of an encoder, checked: what a module's transformer.py states and a checkpoint's config.json carries."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from nlphub.errors import InputError, brief
@@ -19,7 +19,7 @@ class EncoderConfig:
         vocab: entries of the vocabulary.
         layers: transformer layers.
         width: d, of every hidden row.
-        heads: of attention; divides ``width``.
+        heads: of attention, in each layer.
         inner: width of the feed-forward layer.
         positions: the longest sequence, with [CLS] and [SEP].
         types: token types.
@@ -29,6 +29,7 @@ class EncoderConfig:
         dropout: probability at the embeddings and at the end of attention and feed-forward, in training.
         attention_dropout: probability for attention weights, in training.
         eps: of every LayerNorm.
+        head_width: of each head; 0 = ``width / heads``. Another number is that of a network whose heads were pruned.
 
     Raises:
         InputError: numbers that make no encoder; all mistakes at once.
@@ -47,14 +48,35 @@ class EncoderConfig:
     dropout: float = 0.1
     attention_dropout: float = 0.1
     eps: float = 1e-5
+    head_width: int = 0
 
     def __post_init__(self) -> None:
         if problems := list(_problems(self)):
             raise InputError("These numbers make no encoder:", problems)
 
+    @property
+    def head_size(self) -> int:
+        """k, the width of a head."""
+        return self.head_width or self.width // self.heads
+
+    @property
+    def mixed(self) -> int:
+        """Width of what all heads together give: ``width``, and less where heads were pruned."""
+        return self.heads * self.head_size
+
+    def whole(self) -> "EncoderConfig":
+        """The numbers of the same network before its heads were pruned, as other libraries need them: k heads fill the width again.
+
+        Raises:
+            InputError: heads of this width cannot.
+        """
+        if self.width % self.head_size:
+            raise InputError(f"heads of {self.head_size} do not fill width={self.width}: other libraries have no network of this shape")
+        return replace(self, heads=self.width // self.head_size, head_width=0)
+
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in config.json."""
-        return asdict(self)
+        """As it stands in config.json; ``head_width`` only where it says something."""
+        return {name: value for name, value in asdict(self).items() if name != "head_width" or value}
 
     @classmethod
     def from_dict(cls, numbers: Mapping[str, Any]) -> "EncoderConfig":
@@ -74,7 +96,9 @@ class EncoderConfig:
 def _problems(config: EncoderConfig) -> Iterator[str]:
     wrong = [name for name, most in _MOST.items() if not _is_int(getattr(config, name)) or not 1 <= getattr(config, name) <= most]
     yield from (f"{name}={brief(getattr(config, name))} must be a whole number from 1 to {_MOST[name]}" for name in wrong)
-    if not wrong and config.width % config.heads:
+    if not _is_int(config.head_width) or not 0 <= config.head_width <= _MOST["width"]:
+        yield f"head_width={brief(config.head_width)} must be a whole number up to {_MOST['width']}, 0 for width / heads"
+    elif not wrong and not config.head_width and config.width % config.heads:
         yield f"width={config.width} must be a multiple of heads={config.heads}"
     if not _is_int(config.task_types) or not 0 <= config.task_types <= _MOST["types"]:
         yield f"task_types={brief(config.task_types)} must be a whole number up to {_MOST['types']}, 0 for none"

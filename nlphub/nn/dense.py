@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nlphub.kernels import ACTIVATIONS
 from nlphub.nn.encoder import Block, Encoder, Rows
+from nlphub.nn.first_row import first_row
 from nlphub.nn.heads import Head
 
 
@@ -27,34 +28,33 @@ def dense_encode(encoder: Encoder, input_ids: Tensor, attention_mask: Tensor, to
     visible = attention_mask[:, None, None, :] != 0
     *blocks, last = cast("list[Block]", list(encoder.blocks))
     for block in blocks:
-        hidden = _block(block, hidden, hidden, visible)
-    hidden = _block(last, hidden[:, :1] if rows == "cls" else hidden, hidden, visible)
-    return hidden.squeeze(1) if rows == "cls" else hidden
+        hidden = _block(block, hidden, visible)
+    return first_row(last, hidden, visible).squeeze(1) if rows == "cls" else _block(last, hidden, visible)
 
 
 class DenseModel(nn.Module):
-    """Encoder and head from padded inputs to logits, ``(b, labels)`` or ``(b, s, labels)``."""
+    """Encoder and head from padded inputs to logits, ``(b, labels)`` or ``(b, s, labels)``, or to several such (``Head.outputs``)."""
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor | tuple[Tensor, ...]:
         """See :func:`dense_encode`."""
         hidden = dense_encode(self.encoder, input_ids, attention_mask, token_type_ids, rows=self.head.rows)
         return self.head.dense(hidden, input_ids, attention_mask)
 
 
-def _block(block: Block, queries: Tensor, hidden: Tensor, visible: Tensor) -> Tensor:
-    """One layer for ``queries`` ``(b, q, d)``, which are all of ``hidden`` ``(b, s, d)`` or its first tokens."""
-    width, heads = block.config.width, block.config.heads
+def _block(block: Block, hidden: Tensor, visible: Tensor) -> Tensor:
+    """One layer on ``(b, s, d)``."""
+    width, heads = block.config.mixed, block.config.heads
     weight, bias = block.qkv.weight, block.qkv.bias
-    q = _split(nn.functional.linear(queries, weight[:width], bias[:width]), heads)
+    q = _split(nn.functional.linear(hidden, weight[:width], bias[:width]), heads)
     k, v = (_split(part, heads) for part in nn.functional.linear(hidden, weight[width:], bias[width:]).chunk(2, dim=-1))
-    scores = (q @ k.transpose(2, 3)) * (1.0 / math.sqrt(width // heads))
+    scores = (q @ k.transpose(2, 3)) * (1.0 / math.sqrt(block.config.head_size))
     weights = torch.where(visible, scores, torch.finfo(scores.dtype).min).softmax(-1)
     mixed = (weights @ v).transpose(1, 2).flatten(2)
-    added: Tensor = block.norm1(queries + block.out(mixed))
+    added: Tensor = block.norm1(hidden + block.out(mixed))
     output: Tensor = block.norm2(added + block.down(ACTIVATIONS[block.config.activation](block.up(added))))
     return output
 

@@ -60,8 +60,8 @@ class Block(nn.Module):
     def __init__(self, config: EncoderConfig, layer: int) -> None:
         super().__init__()
         self.config, self.layer = config, layer
-        self.qkv = nn.Linear(config.width, 3 * config.width)
-        self.out = nn.Linear(config.width, config.width)
+        self.qkv = nn.Linear(config.width, 3 * config.mixed)
+        self.out = nn.Linear(config.mixed, config.width)
         self.norm1 = nn.LayerNorm(config.width, eps=config.eps)
         self.up = nn.Linear(config.width, config.inner)
         self.down = nn.Linear(config.inner, config.width)
@@ -79,7 +79,7 @@ class Block(nn.Module):
 
     def _project(self, hidden: Tensor, only: Tensor | None) -> tuple[Tensor, ...]:
         """Queries, keys and values, of one matrix product where queries are wanted for all rows."""
-        weight, bias, width = self.qkv.weight, self.qkv.bias, self.config.width
+        weight, bias, width = self.qkv.weight, self.qkv.bias, self.config.mixed
         if only is None:
             return F.linear(hidden, weight, bias).chunk(3, dim=1)
         return F.linear(hidden[only], weight[:width], bias[:width]), *F.linear(hidden, weight[width:], bias[width:]).chunk(2, dim=1)

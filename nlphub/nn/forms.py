@@ -8,6 +8,7 @@ from nlphub.errors import InputError, WeightsError, brief
 from nlphub.nn import prototype
 from nlphub.nn.chain import CRF, ChainHead
 from nlphub.nn.heads import Head
+from nlphub.nn.joint import JointChainHead
 from nlphub.nn.matching import BI_ENCODER, BiEncoderHead
 from nlphub.nn.pointer import POINTER, PointerHead
 from nlphub.tasks import outputs_of
@@ -23,6 +24,8 @@ def head_class(heads: Mapping[str, type[Head]], task: str, variant: str | None) 
         InputError: the task has no such variant.
     """
     check_variant(task, variant)
+    if (task, variant) == ("joint", CRF):
+        return JointChainHead
     return heads[task] if variant is None else _HEADS.get(variant, heads[task])
 
 
@@ -57,6 +60,8 @@ def reformed(head: Head, config: Mapping[str, Any], labels: Sequence[str]) -> He
     if not form or form == head.form or (config.get("task"), config.get("labels")) != (head.task, list(labels)):
         return None
     outputs = outputs_of(head.task, labels, form.get("kind"))
+    if head.task == "joint":
+        return head_class({}, head.task, form["kind"]).build(head.width, outputs, dropout=head.probability)
     return head_of_form(form, width=head.width, labels=len(outputs), dropout=head.probability)
 
 

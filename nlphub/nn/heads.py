@@ -3,7 +3,8 @@
 Notation: ``b`` sequences, ``r`` rows that a task asks about, ``d`` width.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ class Head(nn.Module):
     per_text: ClassVar[bool] = False  # whether it sees all rows and gives one row of logits for each text
     apart: ClassVar[bool] = False  # whether it reads the texts of a pair each by itself (nlphub.data.apart)
     by_steps: ClassVar[bool] = True  # whether it is learnt by steps of an optimizer
+    outputs: ClassVar[tuple[str, ...]] = ("logits",)  # what the outputs of its graph are called, in the order of parts()
 
     def __init__(self, width: int, labels: int, *, dropout: float = 0.1) -> None:
         super().__init__()
@@ -47,6 +49,15 @@ class Head(nn.Module):
         """What the task has to know of the head besides its logits, as plain values: an artefact holds them too."""
         return {}
 
+    @classmethod
+    def build(cls, width: int, outputs: Sequence[str], *, dropout: float) -> Self:
+        """A head without trained values for the outputs that its task names."""
+        return cls(width, len(outputs), dropout=dropout)
+
+    def set_dropout(self, probability: float) -> None:
+        """Change the dropout, which acts in training only."""
+        self.probability = probability
+
     def attach(self, encoder: Encoder) -> None:
         """Called once when the head meets its encoder, for heads that share weights with it."""
 
@@ -54,10 +65,17 @@ class Head(nn.Module):
         """A packed batch of examples as encoder and head see it."""
         return packed
 
-    def dense(self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits of padded hidden rows ``(b, s, d)``, or ``(b, d)`` of the first tokens; ids and mask are those of ``nn.dense``."""
+    def dense(self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Logits of padded hidden rows ``(b, s, d)``, or ``(b, d)`` of the first tokens; ids and mask are those of ``nn.dense``.
+
+        Of a head with several :attr:`outputs` one tensor for each of them.
+        """
         logits: Tensor = self(hidden)
         return logits
+
+    def parts(self, logits: Tensor, packed: Packed[Tensor]) -> tuple[Tensor, ...]:
+        """Logits of :meth:`forward` as its :attr:`outputs`, one after another."""
+        return (logits,)
 
     def forward(self, hidden: Tensor, packed: Packed[Tensor] | None = None, *, noise: Noise | None = None) -> Tensor:
         """Logits of hidden rows.

@@ -45,9 +45,10 @@ def head_logits(encoder: Encoder, head: Head, encoded: Encoded, wanted: NDArray[
             continue
         tokens = token_rows(encoded, rows)
         chosen = np.flatnonzero(asked[tokens])
-        if len(chosen):
-            picked = hidden if wanted is None else hidden[torch.from_numpy(chosen).to(hidden.device)]
-            out[place[tokens[chosen]]] = _numpy(head(picked))
+        if wanted is None:
+            out[tokens] = _numpy(head(hidden, packed))
+        elif len(chosen):
+            out[place[tokens[chosen]]] = _numpy(head(hidden[torch.from_numpy(chosen).to(hidden.device)]))
     return out
 
 

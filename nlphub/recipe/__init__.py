@@ -4,6 +4,7 @@
 applies the overrides and checks it against the schema (:mod:`nlphub.recipe.schema`); all mistakes are reported at once, with their lines.
 """
 
+from nlphub.recipe.distillation import DistillSettings
 from nlphub.recipe.load import AnyRecipe, load_any_recipe, load_pretrain_recipe, load_recipe, recipe_names, recipe_path
 from nlphub.recipe.pretraining import CorpusSettings, PretrainRecipe, PretrainSettings
 from nlphub.recipe.schema import DataSettings, ExportSettings, ModuleSettings, Recipe, RunSettings
@@ -13,6 +14,7 @@ __all__ = [
     "AnyRecipe",
     "CorpusSettings",
     "DataSettings",
+    "DistillSettings",
     "ExportSettings",
     "ModuleSettings",
     "PretrainRecipe",

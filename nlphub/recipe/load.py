@@ -23,6 +23,8 @@ _INPUTS = (
     ("data", "test"),
     ("data", "corrections"),
     ("calibration", "out_of_scope"),
+    ("distill", "teacher"),
+    ("distill", "unlabelled"),
 )  # paths that are read
 
 

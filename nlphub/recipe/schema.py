@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from nlphub.errors import InputError
 from nlphub.labels import ONE_LABEL, score_name
+from nlphub.recipe.distillation import DistillSettings
 from nlphub.recipe.safe_yaml import dump
 from nlphub.recipe.space import Space, space_problems
 from nlphub.recipe.training import TrainSettings
@@ -22,8 +23,8 @@ class ModuleSettings(Settings):
         name: a name or alias of ``nlphub list``.
         version: ``"0.1.0"`` or conditions such as ``">=0.1,<2"``; default is the newest.
         directory: a folder written by ``Module.save`` or by a run, instead of a name.
-        variant: of the task's head, where it has several: ``linear`` (the usual one), ``crf`` or ``pointer`` of token-cls,
-            ``cross-encoder`` (the usual one) or ``bi-encoder`` of text-matching.
+        variant: of the task's head, where it has several: ``linear`` (the usual one), ``crf`` or ``pointer`` of token-cls, the first two
+            of joint too, ``cross-encoder`` (the usual one) or ``bi-encoder`` of text-matching.
     """
 
     name: Name | None = None
@@ -40,7 +41,7 @@ class ModuleSettings(Settings):
         return self
 
 
-_LATER = ("corrections", "format", "labels", "value", "bounds")  # keys of `data` that came later
+_LATER = ("corrections", "format", "labels", "value", "bounds", "slots")  # keys of `data` that came later
 
 
 class DataSettings(Settings):
@@ -63,6 +64,7 @@ class DataSettings(Settings):
         value: the column of numbers, for regression.
         bounds: the smallest and the largest number that there may be, e.g. ``[0, 5]``; others are errors of the data.
         format: ``conll``, ``doccano``, ``label-studio`` or ``words``: files of token-cls as annotation tools and corpora have them.
+        slots: the column of slots, for joint: values as ``{"city": "北京"}``, or places; ``label`` is the column of intents then.
     """
 
     train: Name
@@ -81,6 +83,7 @@ class DataSettings(Settings):
     labels: Name | None = None
     value: Name | None = None
     bounds: Bounds | None = None
+    slots: Name | None = None
 
     @property
     def sources(self) -> dict[str, str]:
@@ -99,8 +102,9 @@ class DataSettings(Settings):
             raise ValueError("format says where the spans are, and spans names a column of a table; keep one")
         if self.bounds is not None and (self.value is None or not self.bounds[0] < self.bounds[1]):
             raise ValueError("bounds are of data.value, the smallest number first")
-        if self.corrections is not None and any(name is not None for name in (self.spans, self.format, self.labels, self.value)):
-            raise ValueError("corrections are of texts with one label each; spans, labels and value are corrected in their own file")
+        others = (self.spans, self.format, self.labels, self.value, self.slots)
+        if self.corrections is not None and any(name is not None for name in others):
+            raise ValueError("corrections are of texts with one label each; spans, slots, labels and value are corrected in their own file")
         for name in self.split:
             if name not in ("dev", "test"):
                 raise ValueError(f"split can cut off 'dev' and 'test', not {name!r}")
@@ -150,9 +154,25 @@ class ExportSettings(Settings):
 
     Attributes:
         folder: for the artefact, relative to the current folder; ``null`` = no export.
+        int8: ``auto``, ``static`` or ``dynamic``: graphs of 8 bits too, which have to pass on the dev set; ``none`` = only float32.
+        int8_bound: points of the score, 0 to 100, that they may lose.
+        fp16: a graph for graphics cards too.
     """
 
     folder: Name | None = None
+    int8: Literal["none", "auto", "static", "dynamic"] = "none"
+    int8_bound: Annotated[float, Field(ge=0, le=100)] = 0.5
+    fp16: bool = False
+
+    @property
+    def smaller(self) -> bool:
+        """Whether it needs a dev set."""
+        return self.folder is not None and (self.fp16 or self.int8 != "none")
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides the artefact. Keys that came later do not count where they say nothing, so that old digests stay."""
+        values, usual = self.model_dump(mode="json"), ExportSettings().model_dump(mode="json")
+        return {name: value for name, value in values.items() if name == "folder" or value != usual[name]}
 
 
 class Recipe(Settings):
@@ -160,15 +180,17 @@ class Recipe(Settings):
 
     Attributes:
         task: what to train, e.g. ``seq-cls``.
+        distill: a teacher that the module learns from besides the labels; ``null`` = none.
         examples: texts, or ``[first, second]`` pairs of them, to predict at the end, to show what came out.
         tune: what ``nlphub tune`` tries: keys of ``train``, each with choices ``[8, 16]`` or with a range
             ``{low: 1e-5, high: 1e-3, log: true}``; without any, a space that suits most data.
     """
 
     module: ModuleSettings
-    task: Literal["seq-cls", "token-cls", "multi-label", "regression", "text-matching"]
+    task: Literal["seq-cls", "token-cls", "multi-label", "regression", "text-matching", "joint"]
     data: DataSettings
     train: TrainSettings = Field(default=TrainSettings(), validate_default=True)
+    distill: DistillSettings | None = None
     calibration: CalibrationSettings = CalibrationSettings()
     run: RunSettings
     export: ExportSettings = ExportSettings()
@@ -220,6 +242,8 @@ class Recipe(Settings):
             raise ValueError("task multi-label, and no other, needs data.labels: the column of sets of labels")
         if (self.data.value is not None) != (self.task == "regression"):
             raise ValueError("task regression, and no other, needs data.value: the column of numbers")
+        if (self.data.slots is not None) != (self.task == "joint"):
+            raise ValueError("task joint, and no other, needs data.slots: the column of slots beside data.label, that of intents")
         if self.task == "text-matching" and self.data.pair is None:
             raise ValueError("task text-matching needs data.pair: the column of second texts")
         return self
@@ -228,6 +252,14 @@ class Recipe(Settings):
     def _method_of_the_texts(self) -> Self:
         if self.data.pair is not None and self.train.method != "finetune":
             raise ValueError(f"train.method: {self.train.method} is for single texts, and data.pair names a column of second ones")
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_fits(self) -> Self:
+        if self.distill is not None and self.train.method != "finetune":
+            raise ValueError(f"distill is learnt by steps, and train.method is {self.train.method}: set train.method=finetune")
+        if self.distill is not None and self.train.r_drop:
+            raise ValueError("distill judges one pass, and train.r_drop makes two: leave one of them out")
         return self
 
     @model_validator(mode="after")
@@ -244,6 +276,12 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _smaller_needs_dev(self) -> Self:
+        if self.export.smaller and self.data.dev is None and "dev" not in self.data.split and not self.data.train.startswith("hf://"):
+            raise ValueError("export.int8 and export.fp16 need a dev set to measure what is lost: give data.dev, or data.split={dev: 0.1}")
+        return self
+
+    @model_validator(mode="after")
     def _folders_differ(self) -> Self:
         if self.export.folder is not None:
             run, export = (Path(folder).absolute() for folder in (self.run.folder, self.export.folder))
@@ -257,8 +295,11 @@ class Recipe(Settings):
 
     def digest(self) -> str:
         """SHA-256 of all values, as 64 hexadecimal digits; options of training that are off, and an empty ``tune``, do not count."""
-        values = {**self.model_dump(mode="json"), "data": self.data.decisive(), "train": self.train.decisive()}
+        sections = {"data": self.data.decisive(), "train": self.train.decisive(), "export": self.export.decisive()}
+        values = {**self.model_dump(mode="json"), **sections}
         if values["module"]["variant"] is None:
             del values["module"]["variant"]
+        if values["distill"] is None:
+            del values["distill"]
         canonical = json.dumps({name: value for name, value in values.items() if name != "tune" or value}, sort_keys=True)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()

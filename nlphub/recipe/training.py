@@ -24,6 +24,11 @@ ClassWeights = Annotated[
 ]
 
 
+_TextScore = Literal["macro_f1", "accuracy", "auc", "micro_f1", "subset_accuracy", "spearman", "pearson"]
+_SpanScore = Literal["span_f1", "frame_accuracy", "intent_accuracy", "slot_f1"]
+Metric = _TextScore | _SpanScore
+
+
 class TrainSettings(Settings):
     """How to train.
 
@@ -42,8 +47,8 @@ class TrainSettings(Settings):
         class_weights: ``none``, ``balanced`` (inverse frequencies, as in scikit-learn) or a weight for each label.
         patience: evaluations in a row without improvement after which training stops; ``null`` = never.
         metric: what "better" means on dev: ``macro_f1`` or ``accuracy`` for seq-cls and text-matching, which has ``auc`` too, ``span_f1``
-            for token-cls, ``micro_f1``, ``macro_f1`` or ``subset_accuracy`` for multi-label, ``spearman`` or ``pearson`` for regression;
-            default: the first of the task.
+            for token-cls, ``micro_f1``, ``macro_f1`` or ``subset_accuracy`` for multi-label, ``spearman`` or ``pearson`` for regression,
+            ``frame_accuracy``, ``intent_accuracy`` or ``slot_f1`` for joint; default: the first of the task.
         max_tokens: tokens of one forward pass; batches with more are cut and their gradients accumulated.
         precision: of matrix products in training: ``bf16`` or ``fp32``; ``auto`` is bf16 on a GPU and fp32 on a CPU.
         seed: of splits, batches, new weights and dropout.
@@ -55,6 +60,7 @@ class TrainSettings(Settings):
         focal: exponent by which the losses of what is easy shrink (focal loss); 0 = plain cross-entropy.
         asymmetric: of multi-label: exponent by which the losses of absent labels shrink where they are improbable already (asymmetric loss;
             its authors take 4); 0 = binary cross-entropy.
+        slot_weight: of joint: what the loss of the slots is multiplied with before it is added to that of the intent.
         adversarial: ``fgm`` or ``pgd``: learn the batch a second time with word embeddings moved to where the loss is higher.
         adversarial_epsilon: how far at most: the Euclidean norm over the whole matrix.
         adversarial_steps: of pgd, in which the worst place is looked for; each costs a pass. fgm takes one.
@@ -76,7 +82,7 @@ class TrainSettings(Settings):
     label_smoothing: Fraction = 0.0
     class_weights: ClassWeights = "none"
     patience: Count | None = None
-    metric: Literal["macro_f1", "accuracy", "span_f1", "micro_f1", "subset_accuracy", "spearman", "pearson", "auc"] | None = None
+    metric: Metric | None = None
     max_tokens: Count = 8192
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -85,6 +91,7 @@ class TrainSettings(Settings):
     r_drop: Annotated[float, Field(ge=0)] = 0.0
     focal: Annotated[float, Field(ge=0)] = 0.0
     asymmetric: Annotated[float, Field(ge=0)] = 0.0
+    slot_weight: Positive = 1.0
     adversarial: Literal["none", "fgm", "pgd"] = "none"
     adversarial_epsilon: Positive = 1.0
     adversarial_steps: Count = 3
@@ -112,6 +119,8 @@ class TrainSettings(Settings):
         found = [f"{name} is of tasks in which each text or token has one class; {CLASSLESS[task]}" for name in changed]
         if self.asymmetric and task != "multi-label":
             found.append(f"asymmetric is of task multi-label, and this task is {task}")
+        if self.slot_weight != 1 and task != "joint":
+            found.append(f"slot_weight is of task joint, and this task is {task}")
         return found
 
     def not_of_variant(self, variant: str | None) -> list[str]:
@@ -143,6 +152,7 @@ OPTIONS = (
     "r_drop",
     "focal",
     "asymmetric",
+    "slot_weight",
     "adversarial",
     "adversarial_epsilon",
     "adversarial_steps",

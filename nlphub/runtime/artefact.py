@@ -1,9 +1,13 @@
 """What an exported folder is: ``nlphub.json``, its checks, and the names of the files beside it.
 
 nlphub.json            this file: task, labels, calibration, digests of all other files and of the recipe, versions, measured parity
-onnx/model.onnx        input_ids, attention_mask, token_type_ids, int64 [batch, sequence] -> logits
+onnx/model.onnx        input_ids, attention_mask, token_type_ids, int64 [batch, sequence] -> logits; of joint -> intents, slots
 onnx/model_text.onnx   texts -> label, score, accepted, labels, scores: for any language's onnxruntime (nlphub.export.textgraph);
                        not there where a module has none
+                       (where it is there, it holds the weights of onnx/model.onnx too, which opens from its folder)
+onnx/model_int8.onnx   the same two graphs with matrices and embeddings of 8 bits, if they were asked for and passed (nlphub.export.gate),
+onnx/model_text_int8.onnx
+onnx/model_fp16.onnx   and the first of them with an encoder in float16, for graphics cards, if it was asked for
 references.safetensors what some calibrations compare with
 config.json            sizes and id2label under the names that Hugging Face's tools read
 model.safetensors      the weights under their names, and tokenizer.json, tokenizer_config.json: the folder opens in `transformers`;
@@ -15,26 +19,30 @@ What a Predictor reads is compared with its digest each time it is opened; of th
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nlphub.calibration import Calibration, problems
-from nlphub.errors import InputError, StoreError
+from nlphub.errors import InputError, StoreError, did_you_mean
 from nlphub.files import sha256
 from nlphub.tasks.tokens import decoding_problems
 
 FACTS, GRAPH, CONFIG, CARD = "nlphub.json", "onnx/model.onnx", "config.json", "README.md"
 TEXT_GRAPH, WEIGHTS = "onnx/model_text.onnx", "model.safetensors"
+INT8_GRAPH, INT8_TEXT_GRAPH, HALF_GRAPH = "onnx/model_int8.onnx", "onnx/model_text_int8.onnx", "onnx/model_fp16.onnx"
+GRAPHS = {"fp32": GRAPH, "int8": INT8_GRAPH, "fp16": HALF_GRAPH}  # of ids, by what they compute with
+TEXT_GRAPHS = {"fp32": TEXT_GRAPH, "int8": INT8_TEXT_GRAPH}
 INPUTS, OUTPUT = ("input_ids", "attention_mask", "token_type_ids"), "logits"
 TEXTS, PAIRS = "texts", "pairs"
+OUTPUTS = {"joint": ("intents", "slots")}  # of tasks whose graph has several: [batch, intents] and [batch, sequence, tags]
 COMPARE_GRAPH, VECTOR, VECTORS = "onnx/compare.onnx", "vector", ("first", "second")  # of a bi-encoder
 ANSWERS = ("label", "score", "accepted", "labels", "scores")
 SCHEMA = 3
 
 _MAX_FACTS = 4 << 20  # bytes
-_FOR_OTHERS = (TEXT_GRAPH, WEIGHTS, "tokenizer.json", "tokenizer_config.json")
+_FOR_OTHERS = {*GRAPHS.values(), *TEXT_GRAPHS.values(), WEIGHTS, "tokenizer.json", "tokenizer_config.json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,7 @@ class Artefact:
         task: the task of its head.
         variant: of the head, where its task has several.
         decoding: what decoding needs of the head besides its logits.
+        precision: of the graph that runs: ``"fp32"``, ``"int8"`` or ``"fp16"``.
         labels: in the order of the logits.
         calibration: how logits become answers.
         max_length: tokens of a sequence, special ones included; longer texts are cut.
@@ -62,21 +71,27 @@ class Artefact:
     files: Mapping[str, str]
     variant: str | None = None
     decoding: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = "fp32"
 
     @property
     def graph(self) -> Path:
         """The ONNX file."""
-        return self.folder / GRAPH
+        return self.folder / GRAPHS[self.precision]
 
     @classmethod
-    def load(cls, folder: Path) -> "Artefact":
-        """Read ``nlphub.json`` and compare every file with its digest.
+    def load(cls, folder: Path, *, precision: str = "fp32") -> "Artefact":
+        """Read ``nlphub.json`` and compare every file that running needs with its digest.
 
         Raises:
             StoreError: the folder is no artefact, is damaged, or was made by a newer nlphub; all mistakes at once.
+            InputError: it has no graph of this precision.
         """
         facts = _read(folder / FACTS)
-        if wrong := [*_problems(facts)] or [*_damage(folder, facts["files"])]:
+        wrong = [*_problems(facts)]
+        if not wrong:
+            _require_graph(folder, precision, facts["files"])
+            wrong = [*_damage(folder, facts["files"], _opened(facts, GRAPHS[precision]))]
+        if wrong:
             lines = "\n".join(f"  - {problem}" for problem in wrong)
             raise StoreError(f"The artefact {folder} cannot be used:\n{lines}\nExport it again: module.export(...) or `nlphub export`.")
         return cls(
@@ -89,6 +104,7 @@ class Artefact:
             files={path: entry["sha256"] for path, entry in facts["files"].items()},
             variant=facts.get("variant"),
             decoding=facts.get("decoding", {}),
+            precision=precision,
         )
 
 
@@ -163,15 +179,32 @@ def _problems(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"files: {COMPARE_GRAPH} is not among them, which a bi-encoder needs"
     else:
         yield from (f"files: {path!r} leaves the folder" for path in files if not _is_inside(path))
+        held = facts.get("weights_in", {})
+        if not isinstance(held, dict) or not all(isinstance(path, str) and path in files for path in (*held, *held.values())):
+            yield f"weights_in: expected a table of files, found {str(held)[:80]}"
 
 
-def _damage(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _opened(facts: Mapping[str, Any], graph: str) -> set[str]:
+    """The files that onnxruntime opens for a graph: itself, and the one that holds its weights."""
+    return {graph, facts.get("weights_in", {}).get(graph, graph)}
+
+
+def _require_graph(folder: Path, precision: str, files: Mapping[str, Any]) -> None:
+    if precision not in GRAPHS:
+        raise InputError(f"precision={precision!r} is none of {', '.join(GRAPHS)}.{did_you_mean(str(precision), GRAPHS)}")
+    if GRAPHS[precision] not in files:
+        there = ", ".join(name for name, path in GRAPHS.items() if path in files)
+        option = "--fp16" if precision == "fp16" else "--int8 auto"
+        raise InputError(f"{folder} has no {precision} graph, only {there}. Export it with one: nlphub export RUN {folder} {option}")
+
+
+def _damage(folder: Path, files: Mapping[str, Mapping[str, Any]], opened: Collection[str]) -> Iterator[str]:
     for path, entry in sorted(files.items()):
         if path == CARD:
             continue  # for people, who may write into it
         if not (folder / path).is_file():
             yield f"{path} is missing"
-        elif path in _FOR_OTHERS:
+        elif path in _FOR_OTHERS and path not in opened:
             if (size := (folder / path).stat().st_size) != entry.get("bytes"):
                 yield f"{path} has changed since it was exported: {size:,} bytes"
         elif (found := sha256(folder / path)) != entry["sha256"]:

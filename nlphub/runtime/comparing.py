@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nlphub.data.apart import Vectors, texts_of
 from nlphub.runtime.artefact import OUTPUT, VECTORS
-from nlphub.runtime.session import open_session
+from nlphub.runtime.session import Graph
 from nlphub.text.encoding import Encoded
 
 Floats = NDArray[np.float32]
@@ -19,11 +19,11 @@ class Comparing:
 
     Args:
         graph: of two vectors.
-        threads: as of :func:`~nlphub.runtime.session.open_session`.
+        threads, provider: as of :class:`~nlphub.runtime.session.Graph`.
     """
 
-    def __init__(self, graph: Path, *, threads: int | None = None) -> None:
-        self._session, self._vectors = open_session(graph, threads=threads), Vectors()
+    def __init__(self, graph: Path, *, threads: int | None = None, provider: str = "cpu") -> None:
+        self._graph, self._vectors = Graph(graph, threads=threads, provider=provider), Vectors()
 
     def logits(self, encoded: Encoded, read: Callable[[Encoded], Floats]) -> Floats:
         """``(b, labels)`` of pairs from :func:`nlphub.data.apart.encode_apart`, one at least.
@@ -32,6 +32,6 @@ class Comparing:
             read: texts -> their vectors, by the graph of texts.
         """
         vectors = self._vectors.of(texts_of(encoded), read)
-        (found,) = self._session.run([OUTPUT], dict(zip(VECTORS, (vectors[0::2], vectors[1::2]), strict=True)))
+        (found,) = self._graph.run([OUTPUT], dict(zip(VECTORS, (vectors[0::2], vectors[1::2]), strict=True)))
         logits: Floats = found
         return logits

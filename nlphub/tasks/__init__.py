@@ -8,13 +8,16 @@ from nlphub.errors import InputError
 from nlphub.labels import check_labels
 from nlphub.tasks.base import Task, Trainable
 from nlphub.tasks.fill_mask import FillMaskTask
+from nlphub.tasks.joint import JointTask, joint_task
 from nlphub.tasks.labelsets import LabelSetTask
 from nlphub.tasks.matching import MatchingTask
 from nlphub.tasks.sequence import SequenceTask
 from nlphub.tasks.tokens import TokenTask, decoder_of
 from nlphub.tasks.values import ValueTask
 
-TRAINABLE: dict[str, Trainable] = {task.name: task for task in (SequenceTask(), TokenTask(), MatchingTask(), LabelSetTask(), ValueTask())}
+TRAINABLE: dict[str, Trainable] = {
+    task.name: task for task in (SequenceTask(), TokenTask(), JointTask(), MatchingTask(), LabelSetTask(), ValueTask())
+}
 TASKS: dict[str, Task] = {**TRAINABLE, **{task.name: task for task in (FillMaskTask(),)}}
 
 
@@ -26,15 +29,17 @@ def task_named(name: str | None, variant: str | None = None, *, facts: Mapping[s
 
     Args:
         facts: ``Head.decoding``: what the head knows that decoding needs.
-        stride: of token-cls, see :func:`nlphub.text.windows.read_windows`.
+        stride: of token-cls and joint, see :func:`nlphub.text.windows.read_windows`.
 
     Raises:
         InputError: nothing does, or the task has no windows that a ``stride`` could be of.
     """
     if name == "token-cls":
         return TokenTask(decoder_of(variant, facts or {}), stride)
+    if name == "joint":
+        return joint_task(variant, facts, stride)
     if stride is not None:
-        raise InputError(f"stride={stride!r} is of token-cls, which reads long texts in windows; task {name!r} does not")
+        raise InputError(f"stride={stride!r} is of token-cls and joint, which read long texts in windows; task {name!r} does not")
     if (name or "", variant or "") in _VARIANTS:
         return _VARIANTS[name or "", variant or ""]
     if name not in TASKS:
@@ -50,12 +55,16 @@ def trainable(name: str | None, variant: str | None = None) -> Trainable:
     """
     if name not in TRAINABLE:
         raise InputError(f"Task {name!r} cannot be fine-tuned on labelled examples; {', '.join(TRAINABLE)} can")
+    if name == "joint":
+        return joint_task(variant)
     return TokenTask(decoder_of(variant, {})) if name == "token-cls" else TRAINABLE[name]
 
 
 def task_of(examples: Examples) -> str:
-    """The task that these examples are made for: ``token-cls`` where they have spans, ``multi-label`` where they have sets of labels,
-    ``regression`` where they have numbers, else ``seq-cls``."""
+    """The task that these examples are made for: ``token-cls`` where they have spans, ``joint`` where these have an intent beside them,
+    ``multi-label`` where texts have sets of labels, ``regression`` where they have numbers, else ``seq-cls``."""
+    if any(example.spans is not None and example.label is not None for example in examples):
+        return "joint"
     kinds = {"spans": "token-cls", "labels": "multi-label", "value": "regression"}
     return next((task for kind, task in kinds.items() if any(getattr(example, kind) is not None for example in examples)), "seq-cls")
 

@@ -17,7 +17,7 @@ from nlphub.data.examples import Examples
 from nlphub.data.spans import Span
 from nlphub.errors import InputError, brief
 from nlphub.evaluation.spans import SpanMetrics, span_report
-from nlphub.labels import check_labels
+from nlphub.labels import SLOT, check_labels
 from nlphub.tasks.base import Flags, Inputs, Logits, Targets
 from nlphub.tasks.found import Decoder, FoundSpan, SpanPrediction
 from nlphub.tasks.pointing import Pointing
@@ -138,8 +138,8 @@ def decoding_problems(task: Any, variant: Any, facts: Any, labels: Any) -> Itera
     """What is wrong with the facts about decoding in an artefact, which somebody may have edited."""
     if not (variant is None or isinstance(variant, str)) or not isinstance(facts, dict):
         yield f"decoding: expected a variant's name and a table, found {brief(variant)} and {brief(facts)}"
-    elif (task, variant) == ("token-cls", "crf") and isinstance(labels, list):
-        n = 2 * len(labels) + 1
+    elif task in ("token-cls", "joint") and variant == "crf" and isinstance(labels, list):
+        n = 2 * sum(task == "token-cls" or str(label).startswith(SLOT) for label in labels) + 1
         for name, shape in (("pairs", (n, n)), ("first", (n,)), ("last", (n,))):
             values = facts.get(name)
             if not is_table(values, shape):

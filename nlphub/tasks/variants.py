@@ -2,7 +2,7 @@
 
 from nlphub.errors import InputError, did_you_mean
 
-VARIANTS = {"text-matching": ("cross-encoder", "bi-encoder"), "token-cls": ("linear", "crf", "pointer")}
+VARIANTS = {"text-matching": ("cross-encoder", "bi-encoder"), "token-cls": ("linear", "crf", "pointer"), "joint": ("linear", "crf")}
 
 
 def check_variant(task: str, variant: str | None) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from nlphub.text.encoding import Encoded, Ints
 
 BLANK = re.compile(r"\[MASK\]", re.IGNORECASE | re.ASCII)
+GAP = re.compile(r"(?:\[MASK\])+", re.IGNORECASE | re.ASCII)  # blanks without anything between them
 WIDTH = len("[MASK]")
 
 

@@ -106,6 +106,10 @@ class CharacterTokenizer(Entered):
         encode = functools.partial(self.encode, max_length=max_length)
         return encode_with_blanks(encode, strings("texts", texts), stand_in=self.vocabulary[self.ordinary], mask_id=self.mask_id)
 
+    def restricted(self, entries: Sequence[str]) -> "CharacterTokenizer":
+        """With only these entries of its vocabulary; the table, and so what each character is folded to, stays."""
+        return CharacterTokenizer(entries, self.table, max_length=self.max_length)
+
     def decode(self, ids: Sequence[int] | Ints) -> str:
         """The normalised text of ids, without [PAD], [CLS] and [SEP]; [UNK], [MASK] and unused entries stand as such.
 

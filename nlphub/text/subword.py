@@ -112,6 +112,10 @@ class SubwordTokenizer(Entered):
         """Tokenise texts in which ``[MASK]``, in either case, stands for one mask."""
         return self._encode(texts, None, max_length, blanks=True)
 
+    def restricted(self, entries: Sequence[str]) -> "SubwordTokenizer":
+        """With only these entries of its vocabulary; texts fall into the same pieces, of which more are unknown."""
+        return SubwordTokenizer(entries, self._bytes, dictionary=self.dictionary, lowercase=self.lowercase, max_length=self.max_length)
+
     def decode(self, ids: Sequence[int] | Ints) -> str:
         """The text of ids, without [PAD], [CLS] and [SEP]; spaces stand only between two Latin words or numbers.
 

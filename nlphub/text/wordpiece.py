@@ -98,6 +98,10 @@ class WordPieceTokenizer(Entered):
         encode = functools.partial(self.encode, max_length=max_length)
         return encode_with_blanks(encode, strings("texts", texts), stand_in=_STAND_IN, mask_id=self.mask_id)
 
+    def restricted(self, entries: Sequence[str]) -> "WordPieceTokenizer":
+        """With only these entries of its vocabulary: a word may fall into other pieces then."""
+        return WordPieceTokenizer(entries, lowercase=self.lowercase, symbols=self.symbols, max_length=self.max_length)
+
     def decode(self, ids: Sequence[int] | Ints) -> str:
         """The text of ids, without [PAD], [CLS] and [SEP]; spaces stand only where two words would run together.
 

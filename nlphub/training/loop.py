@@ -36,6 +36,7 @@ from nlphub.text.encoding import Encoded, Ints
 from nlphub.training.adversarial import Adversary
 from nlphub.training.average import Average
 from nlphub.training.backoff import Backoff, backed_off_rate
+from nlphub.training.distillation.teaching import Taught, Teaching
 from nlphub.training.facts import Step
 from nlphub.training.objectives import Objective, target_tensors
 from nlphub.training.optim import schedule, set_rates
@@ -59,6 +60,8 @@ class Loop:
         settings: TrainSettings,
         train: Examples,
         dev: Examples | None = None,
+        *,
+        teaching: Teaching | None = None,
     ) -> None:
         self.module, self.optimizer, self.settings = module, optimizer, settings
         if settings.dropout is not None:
@@ -71,22 +74,26 @@ class Loop:
         _tell_of_cuts(self.encoded, module.max_length)
         self.targets = self.task.targets(train, self.encoded, module.labels)
         module.task_head.prepare(self.targets, trained=module.trained)
-        self.objective = Objective.of(settings, self.targets, self.task.outputs(module.labels))
+        self.objective: Objective | Taught = Objective.of(settings, self.targets, self.task.outputs(module.labels))
+        if teaching is not None:
+            self.objective = teaching.lesson(self.objective, module=module, train=train, encoded=self.encoded, optimizer=optimizer)
         self.adversary = Adversary.of(settings, module.encoder.embeddings.word.weight)
         named = tensors(module.encoder, module.head)
         self.average = Average(named, settings.average) if settings.average else None
         self.backoff = Backoff(named, optimizer, self.average, times=settings.backoff) if settings.backoff else None
-        self.fingerprint = _fingerprint(settings, train, dev, module, optimizer)
+        self.fingerprint = _fingerprint(settings, train, dev, module, optimizer, teaching)
         self._examples_per_step = settings.batch_size * settings.accumulation
         self.steps_per_epoch = math.ceil(len(train) / self._examples_per_step)
         self.total = self.steps_per_epoch * settings.epochs
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """What a checkpoint has to hold besides the module and the moments: averages, and weights to go back to."""
+        """What a checkpoint has to hold besides the module and the moments: averages, weights to go back to, projections to a teacher."""
         averaged = self.average.averaged if self.average is not None else {}
         best = self.backoff.best if self.backoff is not None else {}
-        return {f"average/{name}": tensor for name, tensor in averaged.items()} | {f"best/{name}": tensor for name, tensor in best.items()}
+        learnt = self.objective.weights if isinstance(self.objective, Taught) else {}
+        named = {f"average/{name}": tensor for name, tensor in averaged.items()} | {f"best/{name}": tensor for name, tensor in best.items()}
+        return named | learnt
 
     def resumed(self, progress: Progress) -> None:
         """Take note that module, moments and :attr:`weights` are those of a checkpoint. Checkpoints are made of what was evaluated."""
@@ -210,7 +217,14 @@ def _tell_of_cuts(encoded: Encoded, max_length: int) -> None:
         log.warning("%d of %d training texts are longer than %d tokens: their ends are not read", cut, len(encoded), max_length)
 
 
-def _fingerprint(settings: TrainSettings, train: Examples, dev: Examples | None, module: Module, optimizer: torch.optim.Optimizer) -> str:
+def _fingerprint(
+    settings: TrainSettings,
+    train: Examples,
+    dev: Examples | None,
+    module: Module,
+    optimizer: torch.optim.Optimizer,
+    teaching: Teaching | None = None,
+) -> str:
     """What has to be equal for two trainings to be the same one, taken before the first step."""
     facts = {
         "settings": {**settings.decisive(), "metric": score_name(settings.metric, str(module.task))},
@@ -219,6 +233,7 @@ def _fingerprint(settings: TrainSettings, train: Examples, dev: Examples | None,
         "max_length": module.max_length,
         "weights": weights_digest(module.encoder, module.head),
         "optimizer": [type(optimizer).__name__, [_options(group) for group in optimizer.param_groups]],
+        **({"teaching": teaching.facts} if teaching is not None else {}),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

@@ -1,24 +1,33 @@
 """The module that a recipe starts from."""
 
+from collections.abc import Sequence
+
 from nlphub.data.examples import Examples
+from nlphub.errors import InputError
 from nlphub.module import Module
 from nlphub.recipe import Recipe
 from nlphub.tasks import trainable
 
 
-def new_module(recipe: Recipe, train: Examples) -> Module:
+def new_module(recipe: Recipe, train: Examples, *, labels: Sequence[str] | None = None) -> Module:
     """A new module for the labels of these examples; what it is made of follows the recipe, seed included. Code of others is not run.
 
+    Args:
+        labels: of the recipe's teacher, which the module has then.
+
     Raises:
+        InputError: the recipe has a teacher, and the caller does not know any.
         UnknownNameError, InputError, WeightsError: as :class:`nlphub.Module`.
     """
+    if recipe.distill is not None and labels is None:
+        raise InputError("Only `nlphub finetune` and `nlphub repeat` learn from a teacher; for this command leave it out: distill=null")
     return Module(
         recipe.module.name,
         directory=recipe.module.directory,
         version=recipe.module.version,
         task=recipe.task,
         variant=recipe.module.variant,
-        labels=trainable(recipe.task).label_names(train),
+        labels=labels or trainable(recipe.task).label_names(train),
         max_length=recipe.data.max_length,
         seed=recipe.train.seed,
         import_code=False,

@@ -32,6 +32,7 @@ class Objective:
         focal: exponent of the focal loss; 0 = plain cross-entropy.
         r_drop: weight of the divergence of two passes; 0 = one pass.
         asymmetric: exponent of the asymmetric loss; 0 = plain binary cross-entropy.
+        slot_weight: of the slots' loss in joint.
     """
 
     class_weights: Tensor | None = None
@@ -39,18 +40,20 @@ class Objective:
     focal: float = 0.0
     r_drop: float = 0.0
     asymmetric: float = 0.0
+    slot_weight: float = 1.0
 
     @classmethod
     def of(cls, settings: TrainSettings, targets: Targets, names: Sequence[str]) -> "Objective":
         """What these settings ask for; see :func:`class_weights`."""
         weights = None if settings.class_weights == "none" else class_weights(settings.class_weights, classes_of(targets), names)
-        return cls(weights, settings.label_smoothing, settings.focal, settings.r_drop, settings.asymmetric)
+        return cls(weights, settings.label_smoothing, settings.focal, settings.r_drop, settings.asymmetric, settings.slot_weight)
 
     @property
     def options(self) -> dict[str, Any]:
         """Those of the head's loss that are on."""
         named = {"class_weights": self.class_weights, "label_smoothing": self.label_smoothing, "asymmetric": self.asymmetric}
-        return {name: value for name, value in named.items() if isinstance(value, Tensor) or value}
+        weight = {} if self.slot_weight == 1 else {"slot_weight": self.slot_weight}
+        return {name: value for name, value in named.items() if isinstance(value, Tensor) or value} | weight
 
     def losses(self, module: Module, packed: Packed[Tensor], targets: Any, noise: Noise) -> Tensor:
         """``(r,)`` float32; rows without a target have 0. A head whose loss is not of rows, but of whole texts, gives what it gives.

@@ -34,6 +34,7 @@ from nlphub.runtime.predictor import Predictor
 from nlphub.tasks import outputs_of, trainable
 from nlphub.training import run_folder
 from nlphub.training.calibrated_run import Calibrated, Outside, calibrate_run, load_outside
+from nlphub.training.distillation.run import open_school
 from nlphub.training.few.loop import check_few
 from nlphub.training.modules import new_module, pinned
 from nlphub.training.objectives import check_weights
@@ -103,13 +104,15 @@ def finetune(recipe: Recipe | str | Path, *, overwrite: bool = False, resume: bo
 
 
 def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], outside: Outside, folder: Path, *, resume: bool, progress: bool) -> Run:
-    module = new_module(recipe, splits["train"])
+    school = open_school(recipe, splits)
+    module = new_module(recipe, splits["train"], labels=school.labels if school else None)
     recipe = pinned(recipe, module)
-    lock = _lock(recipe, splits, module)
+    lock = _lock(recipe, splits, module) | (school.lock if school else {})
     if not resume:
         run_folder.begin(folder, recipe, lock)
-    trainer = Trainer(module, settings=recipe.train, checkpoint_dir=folder, progress=progress)
-    report = trainer.train(splits["train"], eval_dataset=splits.get("dev"), resume=resume)
+    teaching = school.teaching if school else None
+    trainer = Trainer(module, settings=recipe.train, checkpoint_dir=folder, progress=progress, teaching=teaching)
+    report = trainer.train(school.train if school else splits["train"], eval_dataset=splits.get("dev"), resume=resume)
     digest = weights_digest(module.encoder, module.head)
     chosen = {"method": report.choice.as_dict()} if report.choice else {}
     publish_json(folder / run_folder.LOCK, {**lock, "result": {"weights_sha256": digest, **chosen}})
@@ -121,7 +124,7 @@ def _carry_out(recipe: Recipe, splits: Mapping[str, Examples], outside: Outside,
     metrics = trainer.evaluate(splits[judged_on]) if judged_on else None
     if metrics is not None:
         _write_report(folder / "report", metrics, judged_on)
-    artefact = _export(module, recipe)
+    artefact = _export(module, recipe, splits.get("dev"))
     named = Path(recipe.run.folder).expanduser()  # as the caller wrote it
     answers = _first_answers(artefact, recipe)
     page = report_run(named, module, splits, judged_on)
@@ -149,11 +152,11 @@ def _write_report(folder: Path, metrics: Metrics, judged_on: str | None) -> None
         publish_text(folder / "confusion.svg", confusion_svg(metrics))
 
 
-def _export(module: Module, recipe: Recipe) -> Path | None:
+def _export(module: Module, recipe: Recipe, dev: Examples | None) -> Path | None:
     if recipe.export.folder is None:
         return None
     folder = Path(recipe.export.folder).expanduser()
-    module.export(folder, **run_folder.options_of(recipe))
+    module.export(folder, dev=dev, **run_folder.options_of(recipe))
     return folder
 
 

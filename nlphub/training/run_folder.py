@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nlphub.data.examples import Examples
+from nlphub.data.read import load_splits
 from nlphub.errors import InputError, StoreError
 from nlphub.files import discard_folder, locked, publish_json, publish_text, recover_folder
 from nlphub.recipe import AnyRecipe, Recipe, load_any_recipe
@@ -13,7 +15,7 @@ from nlphub.recipe import AnyRecipe, Recipe, load_any_recipe
 LOCK, RECIPE = "lock.json", "recipe.yaml"
 
 _OURS = {LOCK, RECIPE, "metrics.jsonl", "best", "last", "module", "report", "folds", "seeds", "trials", "best.yaml"}
-_DECISIVE = ("module", "task", "data", "train")  # sections of a recipe that decide the weights
+_DECISIVE = ("module", "task", "data", "train", "distill")  # sections of a recipe that decide the weights
 
 
 @contextmanager
@@ -94,6 +96,7 @@ def _check_free(folder: Path, recipe: AnyRecipe, *, overwrite: bool) -> None:
     sources = [*recipe.data.sources.values(), *filter(None, [recipe.module.directory])]
     if isinstance(recipe, Recipe):
         sources += filter(None, [recipe.data.corrections, recipe.calibration.out_of_scope])
+        sources += filter(None, [recipe.distill.teacher, recipe.distill.unlabelled] if recipe.distill else [])
     if inside := [source for source in sources if Path(source).absolute().is_relative_to(folder.absolute())]:
         raise InputError(f"--overwrite would delete {inside[0]}, which this run needs; choose another run.folder=...")
 
@@ -115,7 +118,7 @@ def _decisive(recipe: AnyRecipe) -> dict[str, Any]:
     values = recipe.model_dump(mode="json")
     flat: dict[str, Any] = {"task": values["task"]}
     for section in _DECISIVE:
-        if isinstance(values[section], dict):
+        if isinstance(values.get(section), dict):
             flat |= {f"{section}.{key}": value for key, value in values[section].items()}
     del flat["module.version"]  # pinned in the run's recipe; the fingerprint of the initial weights tells whether it is another one
     return flat
@@ -137,8 +140,8 @@ def facts(folder: Path) -> dict[str, Any] | None:
 
 
 def export_options(folder: Path) -> dict[str, Any]:
-    """What a run knows about its export, as ``Module.export`` takes it: its recipe's digest, and whether it learnt from pairs. Nothing of
-    what is no run."""
+    """What a run knows about its export, as ``Module.export`` takes it: its recipe's digest, whether it learnt from pairs, and which
+    smaller graphs its recipe asks for. Nothing of what is no run."""
     if facts(folder) is None or not (folder / RECIPE).is_file():
         return {}
     recipe = load_any_recipe(folder / RECIPE)
@@ -147,4 +150,24 @@ def export_options(folder: Path) -> dict[str, Any]:
 
 def options_of(recipe: Recipe) -> dict[str, Any]:
     """:func:`export_options` of a run that was made from ``recipe``."""
-    return {"recipe": recipe.digest(), "pairs": True if recipe.data.pair is not None else None}
+    smaller = {"int8": recipe.export.int8, "int8_bound": recipe.export.int8_bound, "fp16": recipe.export.fp16}
+    return {"recipe": recipe.digest(), "pairs": True if recipe.data.pair is not None else None, **smaller}
+
+
+def dev_examples(folder: Path) -> Examples | None:
+    """The development data of a run, read again; ``None`` of what is no run, or has none.
+
+    Raises:
+        InputError: the data are not those of the training any more, or cannot be read.
+    """
+    known = facts(folder)
+    if known is None or not (folder / RECIPE).is_file():
+        return None
+    recipe = load_any_recipe(folder / RECIPE)
+    digest = known.get("data_sha256", {}).get("dev")
+    if not isinstance(recipe, Recipe) or digest is None:
+        return None
+    dev = load_splits(recipe.data, seed=recipe.train.seed, nested=recipe.nested).get("dev")
+    if dev is None or dev.digest() != digest:
+        raise InputError(f"The dev set of {folder} is not what it was at its training; name labelled data with --data FILE")
+    return dev

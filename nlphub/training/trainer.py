@@ -18,6 +18,7 @@ from nlphub.nn.forms import variant_of
 from nlphub.recipe import TrainSettings
 from nlphub.tasks import task_of, trainable
 from nlphub.training.bar import with_bar
+from nlphub.training.distillation.teaching import Teaching
 from nlphub.training.facts import Step, describe
 from nlphub.training.few.choose import Choice, choose
 from nlphub.training.few.loop import FewLoop, check_few
@@ -61,6 +62,7 @@ class Trainer:
         checkpoint_dir: folder for ``best/``, ``last/`` and ``metrics.jsonl``; without one the best weights are kept in memory.
         use_gpu: move the module to the GPU first.
         progress: show a progress bar when standard error is a terminal.
+        teaching: a teacher that the module learns from besides the labels, see :mod:`nlphub.training.distillation`.
 
     Raises:
         InputError: ``use_gpu`` without a usable GPU.
@@ -75,6 +77,7 @@ class Trainer:
         checkpoint_dir: str | Path | None = None,
         use_gpu: bool = False,
         progress: bool = True,
+        teaching: Teaching | None = None,
     ) -> None:
         if use_gpu and not torch.cuda.is_available():
             raise InputError("use_gpu=True, but torch sees no GPU here; leave it out to train on the CPU")
@@ -83,7 +86,7 @@ class Trainer:
         as_given = TrainSettings(schedule="constant", warmup=0.0) if optimizer else TrainSettings()
         self.settings = settings or as_given
         self.keeper: Keeper = RunKeeper(Path(checkpoint_dir)) if checkpoint_dir else MemoryKeeper()
-        self.progress = progress
+        self.progress, self.teaching = progress, teaching
         self.choice: Choice | None = None
 
     def finetune_and_eval(self, train_dataset: Any, eval_dataset: Any = None) -> Report:
@@ -150,6 +153,8 @@ class Trainer:
         task.check(train, dev, labels=self.module.labels or None)
         labels, self.choice = self.module.labels or task.label_names(train), None
         if settings.method != "finetune":
+            if self.teaching is not None:
+                raise InputError(f"a teacher is learnt from by steps, and method {settings.method} is none of them: set method=finetune")
             check_few(settings, train, task=task.name)
         if settings.method == "auto":
             self.choice = choose(self.module, settings, train, labels=labels, fit=_train)
@@ -157,7 +162,7 @@ class Trainer:
         if settings.method != "finetune":
             return FewLoop(self.module, self._optimizer, settings, train, dev, labels=labels)
         self._fit_head(task.name, labels)
-        return Loop(self.module, self._optimizer(), settings, train, dev)
+        return Loop(self.module, self._optimizer(), settings, train, dev, teaching=self.teaching)
 
     def _steps(self, loop: Loop | FewLoop, dev: Examples | None, *, resume: bool) -> Iterator[Step]:
         progress, settings = self._begin(loop, resume=resume), loop.settings

@@ -12,7 +12,7 @@ import transformers
 import nlphub as hub
 from nlphub.calibration import softmax
 from nlphub.checkpoints.huggingface import from_huggingface, load_folder, to_huggingface
-from nlphub.cli import inference
+from nlphub.cli import export as command
 from nlphub.errors import ExportError, InputError
 from nlphub.export.formats import export_as
 from nlphub.nn.heads import TokenHead
@@ -109,13 +109,13 @@ def test_the_command_writes_one_file_and_says_how_near_it_is(small_folder, tmp_p
     module = hub.Module(directory=small_folder, task="seq-cls", labels=["a", "b", "c"])
     module.trained = True
     module.save(tmp_path / "run")
-    inference.export(tmp_path / "run", out=tmp_path / "out.onnx", form="text", top=2, as_json=True)
+    command.export(tmp_path / "run", out=tmp_path / "out.onnx", form="text", top=2, as_json=True)
     facts = json.loads(capsys.readouterr().out)
     assert facts["files"] == {"out.onnx": (tmp_path / "out.onnx").stat().st_size}
     assert facts["text_graph"]["probabilities"] < 1e-5
     expected, (found,) = module.predict(["好"])[0], TextGraph(tmp_path / "out.onnx")(["好"])
     assert (found.label, len(found.top)) == (expected.label, 2)
     with pytest.raises(InputError, match="Say once"):
-        inference.export(tmp_path / "run", tmp_path / "a", out=tmp_path / "b")
+        command.export(tmp_path / "run", tmp_path / "a", out=tmp_path / "b")
     with pytest.raises(InputError, match="Say once"):
-        inference.export(tmp_path / "run")
+        command.export(tmp_path / "run")

@@ -11,8 +11,9 @@ from nlphub import kernels
 from nlphub.data.batching import Packed
 from nlphub.errors import InputError
 from nlphub.kernels import Noise, reference
-from nlphub.nn.dense import DenseModel, dense_encode
+from nlphub.nn.dense import DenseModel, _block, dense_encode
 from nlphub.nn.encoder import Encoder, EncoderConfig
+from nlphub.nn.first_row import first_row
 from nlphub.nn.heads import SequenceHead
 from nlphub.nn.initialise import initialise
 
@@ -163,3 +164,17 @@ def test_changed_dropout_acts_at_every_site(batch):
     assert (model.config.dropout, model.config.attention_dropout) == (0.5, 0.5)
     model.set_dropout(0.1)
     torch.testing.assert_close(model(packed, noise=Noise(1)), encoder()(packed, noise=Noise(1)), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("size", [0, 4])
+def test_the_first_row_of_a_layer_is_that_of_the_whole_layer(size: int) -> None:
+    """What the exported graph computes instead of keys and values, beside the plain layer."""
+    torch.manual_seed(0)
+    model = Encoder(replace(CONFIG, layers=1, head_width=size)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.5)
+    (block,) = model.blocks
+    hidden, visible = torch.randn(3, 7, 24), torch.ones(3, 1, 1, 7, dtype=torch.bool)
+    visible[1, ..., 2:] = visible[2, ..., 1:] = False
+    torch.testing.assert_close(first_row(block, hidden, visible), _block(block, hidden, visible)[:, :1], atol=1e-5, rtol=1e-5)

@@ -214,3 +214,12 @@ def test_the_card_may_be_edited_and_foreign_files_are_never_replaced(copied, par
     (copied / "app.py").write_text("precious")
     with pytest.raises(ExportError, match=r"app\.py"):
         export_artefact(copied, **parts)
+
+
+def test_a_pickle_of_a_folder_that_was_replaced_is_refused(copied):
+    pickled = pickle.dumps(Predictor(copied, threads=1))
+    assert pickle.loads(pickled)("好")
+    path = copied / "nlphub.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "max_length": 9}), encoding="utf-8")
+    with pytest.raises(StoreError, match="another artefact"):
+        pickle.loads(pickled)

@@ -19,7 +19,8 @@ class Figure:
 
     Attributes:
         kind: ``accuracy``, ``macro_f1``, ``coverage``, ``precision``, ``calibration_error``, ``rejected``; ``span_f1``,
-            ``span_precision``, ``span_recall``; ``micro_f1``, ``subset_accuracy``; ``spearman``, ``pearson``, ``rmse``, ``mae``.
+            ``span_precision``, ``span_recall``; ``micro_f1``, ``subset_accuracy``; ``spearman``, ``pearson``, ``rmse``, ``mae``;
+            ``frame_accuracy``, ``intent_accuracy``, ``slot_f1``.
         value: 0 to 1, or in the unit of the data; ``None`` where there was nothing to divide by.
         interval: where there are judged texts to draw from.
         before: of the calibration error: without the temperature.
@@ -47,6 +48,8 @@ def _values(scores: Scores) -> dict[str, float]:
     micro = scores.micro
     if scores.rmse is not None:
         return {name: float(getattr(scores, name) or 0.0) for name in ("spearman", "pearson", "rmse", "mae")}
+    if scores.frame_accuracy is not None:
+        return {name: float(getattr(scores, name) or 0.0) for name in ("frame_accuracy", "intent_accuracy", "slot_f1")}
     if scores.subset_accuracy is not None and micro is not None:
         return {"micro_f1": micro["f1"], "macro_f1": scores.macro["f1"], "subset_accuracy": scores.subset_accuracy}
     if micro is not None:

@@ -43,7 +43,7 @@ class Confusion:
 @dataclass(frozen=True, slots=True)
 class Scores:
     """``report/metrics.json`` of any task: ``accuracy`` and ``confusion`` are of classifiers, ``micro`` of spans and sets of labels,
-    ``subset_accuracy`` of the latter, and the last four of numbers."""
+    ``subset_accuracy`` of the latter, the four behind it of numbers, and the last three of intents with their slots."""
 
     judged_on: str
     support: int
@@ -57,6 +57,9 @@ class Scores:
     pearson: float | None = None
     rmse: float | None = None
     mae: float | None = None
+    frame_accuracy: float | None = None
+    intent_accuracy: float | None = None
+    slot_f1: float | None = None
 
     def classification(self) -> ClassificationMetrics | None:
         """The same as metrics, in the order of the labels; ``None`` of spans."""

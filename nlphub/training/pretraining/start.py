@@ -35,7 +35,7 @@ def start_from_counts(encoder: Encoder, corpus: Corpus, *, seed: int) -> None:
         corpus: of shards.
         seed: of the factorisation.
     """
-    config, own = encoder.config, encoder.config.width // encoder.config.heads
+    config, own = encoder.config, encoder.config.head_size
     vectors = context_vectors(corpus, vocab=config.vocab, width=config.width - own, tokens=_COUNTED, seed=seed)
     waves = _waves(config.positions, own)
     word, position = encoder.embeddings.word.weight, encoder.embeddings.position.weight
@@ -64,15 +64,15 @@ def _frequencies(width: int) -> Tensor:
 
 def _look_at_neighbours(block: Block, own: int) -> None:
     """Queries and keys that read positions alone; the query of head ``i`` is the position of neighbour ``i``."""
-    width, heads = block.config.width, block.config.heads
+    width, mixed = block.config.width, block.config.mixed
     amplitude = math.sqrt(width) / math.sqrt(2) / math.sqrt(own / 2)  # of a wave after the embeddings' norm: half of the length is theirs
     scale = math.sqrt(_SHARPNESS * math.sqrt(own)) / amplitude
     weight = block.qkv.weight
-    weight[: 2 * width] = 0.0
-    for head in range(heads):
+    weight[: 2 * mixed] = 0.0
+    for head in range(block.config.heads):
         rows = slice(head * own, (head + 1) * own)
-        weight[:width][rows, width - own :] = scale * _shift(_OFFSETS[head % len(_OFFSETS)], own)
-        weight[width : 2 * width][rows, width - own :] = scale * torch.eye(own)
+        weight[:mixed][rows, width - own :] = scale * _shift(_OFFSETS[head % len(_OFFSETS)], own)
+        weight[mixed : 2 * mixed][rows, width - own :] = scale * torch.eye(own)
 
 
 def _shift(offset: int, width: int) -> Tensor:
