@@ -33,7 +33,8 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="onnx: artefact. text: one file that takes texts. ids: one that takes ids. transformers: for AutoModel. ort: for phones.",
+            help="onnx: artefact. text: one file that takes texts. ids: one that takes ids. transformers: for AutoModel. ort: for phones. "
+            "triton: for NVIDIA's inference server. pt2: for torch.export. openvino: for Intel's runtime.",
         ),
     ] = "onnx",
     pairs: Annotated[

@@ -97,7 +97,7 @@ def test_any_string_can_be_perturbed_again_alike_and_never_becomes_blank(name: s
         assert other.strip() or not text.strip()
 
 
-@pytest.mark.parametrize("name", set(PERTURBATIONS) - {*EXACT, "dropped-punctuation"})
+@pytest.mark.parametrize("name", sorted(PERTURBATIONS.keys() - {*EXACT, "dropped-punctuation"}))
 def test_another_seed_gives_other_texts(name: str) -> None:
     text = "我想查2019年的帐，昨天还了3000，转给我妈的钱怎么还没到啊"
     assert len(perturbed(name, text)) > 3
