@@ -1,6 +1,6 @@
 """What 8 and 16 bits cost and save: size, speed, score and agreement of each kind of graph of a run, on its dev set and its test set.
 
-    python benchmarks/int8.py runs/intent [--kinds static dynamic fp16] [--work folder] [--json]
+    python benchmarks/int8.py runs/intent [--kinds static dynamic fp16] [--work folder] [--kept folder] [--json]
 
 Each kind is an export of its own, with a bound of 100 points, so that it is measured even where a gate would refuse it; the score on the
 test set, which no gate and no range of ``static`` has seen, stands beside. Finished kinds are kept as small JSON files under
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--work", default=tempfile.gettempdir(), help="for the exports, about 100 MB")
+    parser.add_argument("--kept", type=Path, default=RESULTS, help="the folder of finished kinds")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     dev = dev_examples(options.run)
@@ -86,7 +87,7 @@ def main() -> None:
     splits = {"dev": dev, **({"test": every["test"]} if "test" in every else {})}
     module, found = hub.Module(directory=options.run, import_code=False), []
     for kind in options.kinds:
-        path = RESULTS / f"{weights_digest(module.encoder, module.head)[:12]}-{kind}.json"
+        path = options.kept / f"{weights_digest(module.encoder, module.head)[:12]}-{kind}.json"
         if not path.is_file():
             publish_json(path, measure(module, options.run, kind, splits, options.work))
         found.append(json.loads(path.read_text("utf-8")))

@@ -44,7 +44,7 @@ def write_texts(path: Path, rows: int) -> Path:
     with path.open("w", encoding="utf-8") as stream:
         stream.write("id,text\n")
         for n in range(rows):
-            text = "" if n % 1000 == 999 else f"我要查第{n}个快递到哪里了" + "退货" * (n % 7)
+            text = "" if n % 100 == 99 else f"我要查第{n}个快递到哪里了" + "退货" * (n % 7)
             stream.write(f"{n},{text}\n")
     return path
 
@@ -88,7 +88,9 @@ def kills(artefact: Path, work: Path, rows: int, count: int, source: random.Rand
                 break
             for path in work.glob("killed*"):
                 path.unlink()
-    finish(start(artefact, texts, work / "killed.jsonl"))
+    code, _ = finish(start(artefact, texts, work / "killed.jsonl"))
+    if code:
+        sys.exit(f"the job that was killed cannot be ended: exit code {code}")
     return {"rows": rows, "kills": killed, "starts": starts, "completed": restarts + 1, "equal": same(work)}
 
 

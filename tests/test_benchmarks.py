@@ -52,6 +52,10 @@ def test_module_predictor_and_text_graph_answer_alike_on_strings_of_all_kinds(sm
         ("variants", 4, 0),
     ]
     assert max(row["probabilities"] for row in rows) < 1e-5
+    told = json.loads(
+        benchmark("predict_speed.py", "--artefact", str(tmp_path / "dist"), "--work", str(tmp_path / "work"), "--quick", "--json")
+    )
+    assert {row["route"] for row in told["rows"]} >= {"transformers", "transformers sorted", "onnxruntime"}
 
 
 def test_the_start_is_measured_against_bare_python() -> None:
@@ -67,6 +71,10 @@ def test_a_run_is_compared_with_the_baseline(small_folder: Path, tmp_path: Path,
     assert rows["accuracy"]["peer"] == pytest.approx(0.79, abs=0.02), "TF-IDF on the demo data"
     assert rows["accuracy"]["peer_examples"] == len(hub.load_data(ROOT / "recipes" / "data" / "bank_intents" / "train.csv")["train"])
     assert rows["accuracy"]["ours"] < rows["accuracy"]["peer"], "one epoch of a tiny network"
+    (kind,) = json.loads(benchmark("int8.py", "runs/intent", "--kinds", "dynamic", "--kept", str(tmp_path / "kept"), "--json"))
+    assert kind["splits"]["test"]["examples"] == 524
+    assert kind["splits"]["test"]["agreement"] > 0.9
+    assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
 def test_cloze_items_are_answered_by_a_module_and_by_counting(small_folder: Path, tmp_path: Path) -> None:

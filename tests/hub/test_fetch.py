@@ -415,7 +415,7 @@ def test_hugging_face_is_asked_through_its_own_client(
     commit = "a" * 40
 
     def head(handler: Any) -> None:
-        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": commit}
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": commit, "Connection": "close"}
         handler.server.requests.append((handler.path, "HEAD"))
         handler.answer(200, b"", headers, length=len(content))
         handler.close_connection = True
