@@ -291,7 +291,8 @@ def test_all_mistakes_are_reported_at_once_with_file_and_line(recipe: Any) -> No
         (["train.epochs=true"], "train.epochs should be a valid integer, not True"),
         (
             ["export={}", "exprot.folder=x"],
-            "exprot is unknown. Did you mean 'export'? Known here: module, task, data, train, distill, calibration, run, export, examples, tune",
+            "exprot is unknown. Did you mean 'export'? "
+            "Known here: module, task, data, train, distill, calibration, run, export, examples, tune",
         ),
     ],
 )
