@@ -125,14 +125,15 @@ class PrototypeHead(Head):
         if packed is None:
             raise TypeError("prototypes need the packed batch too: head(hidden, packed)")
         weighed, squares = self._weigh(packed_grams(packed))
-        said = _sums(weighed, packed) / _sums(squares, packed).sqrt().clamp(min=_TINY)
+        # Doubles here and in `dense`: hundreds of equal n-grams, added one after another, all round to the same side.
+        said = (_sums(weighed.double(), packed) / _sums(squares.double(), packed).sqrt().clamp(min=_TINY)).to(hidden.dtype)
         means, seen = content_means(hidden, packed)
         return said + self._meant(means, seen) + self.bias
 
     def dense(self, hidden: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """``(b, labels)`` logits of padded hidden rows ``(b, s, d)``."""
         weighed, squares = self._weigh(dense_grams(input_ids, attention_mask))
-        said = weighed.sum(1) / squares.sum(1).sqrt().clamp(min=_TINY)
+        said = (weighed.double().sum(1) / squares.double().sum(1).sqrt().clamp(min=_TINY)).to(hidden.dtype)
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None, :]
         content = ((positions >= 1) & (positions < attention_mask.sum(1, keepdim=True) - 1)).to(hidden.dtype)
         seen = content.sum(1)[:, None]
