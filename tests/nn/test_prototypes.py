@@ -1,5 +1,6 @@
 """Prototypes: closed form against scikit-learn and slow twins, the same answers packed and padded, files of every state."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -167,6 +168,20 @@ def test_padded_texts_get_the_same_logits(encoder, examples):
         alone = DenseModel(encoder, head)(*(part[:1, :2] for part in inputs))
     torch.testing.assert_close(alone, dense[:1], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(dense[0], head.bias, rtol=1e-5, atol=1e-6)  # a text without a token says nothing
+
+
+def test_hundreds_of_equal_n_grams_are_added_exactly(encoder, examples):
+    """One after another in float32 they all round to the same side."""
+    head = fit_prototypes(encoder, examples, LABELS).head
+    text = labelled([np.array([1, *[int(examples.encoded.ids[1])] * 2000, 2])], [0])
+    inputs = [torch.from_numpy(part) for part in pad(text.encoded, np.arange(1), pad_id=0)]
+    packed, hidden = to_tensors(pack(text.encoded, np.arange(1))), torch.zeros(2002, 24)
+    with torch.inference_mode():
+        exact = copy.deepcopy(head).double()(hidden.double(), packed).float()
+        torch.testing.assert_close(head(hidden, packed), exact, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            head.dense(hidden[None].repeat(2, 1, 1), *(part.repeat(2, 1) for part in inputs[:2])), exact.repeat(2, 1), rtol=1e-6, atol=1e-6
+        )
 
 
 def test_means_leave_out_the_special_tokens(batch):

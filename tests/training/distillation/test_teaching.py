@@ -65,8 +65,8 @@ def test_the_module_comes_closer_to_its_teacher(inside: dict[str, float], teache
     module = student(small_folder, labels=LABELS[::-1])  # the order of labels is the module's own
     before, kept = distance(module, teacher), weights_digest(teacher.encoder, teacher.head)
     teaching = Teaching(teacher, settings(logits=1.0, **inside), labelled=0)
-    hub.Trainer(module, settings=FAST.model_copy(update={"epochs": 5}), progress=False, teaching=teaching).train(ROWS)
-    assert distance(module, teacher) < 0.7 * before
+    hub.Trainer(module, settings=FAST.model_copy(update={"epochs": 15}), progress=False, teaching=teaching).train(ROWS)
+    assert distance(module, teacher) < 0.5 * before
     assert weights_digest(teacher.encoder, teacher.head) == kept
     assert not [name for name in module.state_dict() if "projection" in name]
 

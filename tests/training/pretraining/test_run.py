@@ -46,7 +46,9 @@ def test_it_learns_and_says_so_by_source(recipe: Recipes) -> None:
     assert [fact["step"] for fact in facts] == list(range(1, 61))
     assert all(fact["tokens_per_second"] > 0 and fact["mfu"] > 0 for fact in facts)
     assert all(fact["held_out"]["accuracy"] >= 0 for fact in facts), "with intervals this short every step is followed by an evaluation"
-    assert "held-out" in (done.folder / "report" / "curves.svg").read_text(encoding="utf-8")
+    curves = (done.folder / "report" / "curves.svg").read_text(encoding="utf-8")
+    assert "masked accuracy" in curves
+    assert "held-out" in curves
     assert json.loads((done.folder / "report" / "scores.json").read_text(encoding="utf-8"))["after"]["bank"]["right"] == after.right
 
 
