@@ -1,12 +1,16 @@
 """What every test gets: a home folder of its own, a clean environment, no outside network. And the small parts that many tests use."""
 
+import importlib.metadata as metadata
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+import venv
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 OURS = ("NLPHUB_HOME", "NLPHUB_OFFLINE", "NLPHUB_MIRRORS", "NLPHUB_REGISTRY", "HF_HUB_OFFLINE")
 
@@ -102,3 +106,35 @@ def _local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+@pytest.fixture(scope="session")
+def linked_environment() -> Callable[[Path, list[str]], Path]:
+    """A virtual environment that holds some requirements and nothing else, as links to what is installed here; its interpreter."""
+
+    def make(root: Path, requirements: list[str]) -> Path:
+        venv.create(root, with_pip=False, symlinks=True)
+        (site,) = root.glob("lib/python*/site-packages")
+        seen: set[tuple[str, str]] = set()
+        for requirement in requirements:
+            for distribution in _needed(requirement, seen):
+                for name in {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}:
+                    if not (site / name).exists():
+                        (site / name).symlink_to(distribution.locate_file(name))
+        return root / "bin" / "python"
+
+    return make
+
+
+def _needed(requirement: str, seen: set[tuple[str, str]], extra: str = "") -> Iterator[metadata.Distribution]:
+    """The installed distribution of a requirement and those of all that it requires here."""
+    wanted = Requirement(requirement)
+    if wanted.marker and not wanted.marker.evaluate({"extra": extra}):
+        return
+    for chosen in ("", *wanted.extras):
+        if (canonicalize_name(wanted.name), chosen) not in seen:
+            seen.add((canonicalize_name(wanted.name), chosen))
+            distribution = metadata.distribution(wanted.name)
+            yield distribution
+            for further in distribution.requires or ():
+                yield from _needed(further, seen, chosen)

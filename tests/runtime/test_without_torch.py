@@ -1,50 +1,23 @@
 """What pyproject.toml calls base dependencies is enough to serve: a virtual environment holds these and nothing else."""
 
-import importlib.metadata as metadata
 import json
 import os
 import subprocess
 import sys
 import tomllib
-import venv
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
-def needed(requirement: str, seen: set[tuple[str, str]], extra: str = "") -> Iterator[metadata.Distribution]:
-    """The installed distribution of a requirement and those of all that it requires here."""
-    wanted = Requirement(requirement)
-    if wanted.marker and not wanted.marker.evaluate({"extra": extra}):
-        return
-    for chosen in ("", *wanted.extras):
-        if (canonicalize_name(wanted.name), chosen) not in seen:
-            seen.add((canonicalize_name(wanted.name), chosen))
-            distribution = metadata.distribution(wanted.name)
-            yield distribution
-            for further in distribution.requires or ():
-                yield from needed(further, seen, chosen)
-
-
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(tmp_path_factory: pytest.TempPathFactory, linked_environment: Callable[[Path, list[str]], Path]) -> Path:
     """The interpreter of an environment with links to the base dependencies."""
-    root = tmp_path_factory.mktemp("base") / "venv"
-    venv.create(root, with_pip=False, symlinks=True)
-    (site,) = root.glob("lib/python*/site-packages")
-    seen: set[tuple[str, str]] = set()
-    for requirement in PYPROJECT["project"]["dependencies"]:
-        for distribution in needed(requirement, seen):
-            for name in {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}:
-                if not (site / name).exists():
-                    (site / name).symlink_to(distribution.locate_file(name))
-    return root / "bin" / "python"
+    return linked_environment(tmp_path_factory.mktemp("base") / "venv", PYPROJECT["project"]["dependencies"])
 
 
 def run(python: Path, *arguments: str) -> str:
