@@ -12,13 +12,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
-from nlphub.errors import StoreError
+from nlphub.errors import InputError, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +162,23 @@ def locked(path: Path, *, timeout: float = 600.0) -> Iterator[None]:
             yield
     except Timeout as late:
         raise StoreError(f"{path} has been held by another process for {timeout:.0f} s; is an installation hanging?") from late
+
+
+@contextmanager
+def alone(path: Path, *, otherwise: str) -> Iterator[None]:
+    """Keep other processes from writing a file or folder for as long as this one does, without waiting for them.
+
+    Raises:
+        InputError: another process is writing it; the message is ``otherwise``.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(lock, timeout=0))
+        except Timeout as busy:
+            raise InputError(otherwise) from busy
+        yield
 
 
 def sha256(path: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nlphub import files
-from nlphub.errors import StoreError
+from nlphub.errors import InputError, StoreError
 
 
 def names(folder: Path) -> list[str]:
@@ -233,13 +233,17 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
 def test_a_lock_that_is_held_too_long_is_an_error(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     ready, done = context.Event(), context.Event()
-    holder = context.Process(target=_hold, args=(tmp_path / "lock", ready, done))
+    holder = context.Process(target=_hold, args=(tmp_path, ready, done))
     holder.start()
     ready.wait()
     with pytest.raises(StoreError, match="held by another process"), files.locked(tmp_path / "lock", timeout=0.05):
         pass
+    with pytest.raises(InputError, match="somebody is there"), files.alone(tmp_path / "run", otherwise="somebody is there"):
+        pass
     done.set()
     holder.join()
+    with files.alone(tmp_path / "run", otherwise="somebody is there"):
+        pass
 
 
 def test_too_little_space_is_said_before_anything_is_written(tmp_path: Path) -> None:
@@ -257,8 +261,8 @@ def _publish_for_ever(path: Path) -> None:
                 (temporary / str(number)).write_text(str(version))
 
 
-def _hold(path: Path, ready, done) -> None:
-    with files.locked(path):
+def _hold(folder: Path, ready, done) -> None:
+    with files.locked(folder / "lock"), files.alone(folder / "run", otherwise="nobody is"):
         ready.set()
         done.wait()
 

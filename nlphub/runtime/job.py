@@ -14,7 +14,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import IO, Any, Protocol
 from nlphub import __version__
 from nlphub.data.stream import CHUNK_ROWS, Row, TextFile, chunks
 from nlphub.errors import InputError, StoreError
-from nlphub.files import grow, locked, publish_file, publish_json, sync
+from nlphub.files import alone, grow, publish_file, publish_json, sync
 
 SCHEMA = 1
 _BLOCK = 1 << 20  # bytes read at a time
@@ -88,7 +88,7 @@ class _Growing:
         Raises:
             StoreError: they are not there, or others.
         """
-        with self.part.open("rb") if known["bytes"] else _nothing() as stream:
+        with self.part.open("rb") if known["bytes"] else nullcontext() as stream:
             self.size = _read_into(self.digest, stream, known["bytes"])
         if self.facts != {"bytes": known["bytes"], "sha256": known["sha256"]}:
             raise StoreError(f"{self.part} was changed since its job stopped: begin again with --overwrite (overwrite=True)")
@@ -134,7 +134,8 @@ class Job:
             DataError: the input as a whole cannot be read; or not one of its rows can.
         """
         started = time.monotonic()
-        with _alone(self.output.path):
+        path = self.output.path
+        with alone(path, otherwise=f"Another process is writing {path}; wait for it or choose another --output"):
             identity, self._total = self._identity()
             position = self._position(identity, overwrite=overwrite)
             if not position["finished"]:
@@ -273,20 +274,3 @@ def _read_into(digest: Any, stream: IO[bytes] | None, size: int) -> int:
         digest.update(block)
         done += len(block)
     return done
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield None
-
-
-@contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Keep other processes from writing the same answers."""
-    try:
-        with locked(output.with_name(f".{output.name}.lock"), timeout=0):
-            yield
-    except StoreError as held:
-        if "held by another process" not in str(held):
-            raise
-        raise InputError(f"Another process is writing {output}; wait for it or choose another --output") from held

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nlphub import files
 from nlphub.data.examples import Examples
 from nlphub.data.read import load_splits
-from nlphub.errors import InputError, StoreError
-from nlphub.files import discard_folder, locked, publish_json, publish_text, recover_folder
+from nlphub.errors import InputError
+from nlphub.files import discard_folder, publish_json, publish_text, recover_folder
 from nlphub.recipe import AnyRecipe, Recipe, load_any_recipe
 
 LOCK, RECIPE = "lock.json", "recipe.yaml"
@@ -25,13 +26,8 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process is there already.
     """
-    try:
-        with locked(folder.with_name(f".{folder.name}.lock"), timeout=0):
-            yield
-    except StoreError as held:
-        if "held by another process" not in str(held):
-            raise
-        raise InputError(f"Another process is training in {folder}; wait for it or choose another run.folder=...") from held
+    with files.alone(folder, otherwise=f"Another process is training in {folder}; wait for it or choose another run.folder=..."):
+        yield
 
 
 def check(folder: Path, recipe: AnyRecipe, *, overwrite: bool, resume: bool) -> None:
