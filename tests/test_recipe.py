@@ -375,10 +375,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_fine(recipe: Any) -> None:
 # ---- names, copies, digests --------------------------------------------------------------------------------------------------------
 
 
-def test_a_shipped_recipe_is_found_by_name_and_a_wrong_name_gets_near_ones() -> None:
+def test_a_shipped_recipe_is_found_by_name_and_a_wrong_name_gets_near_ones(tmp_path: Path) -> None:
     assert load_recipe("intent") == load_recipe(recipe_path("intent"))
     with pytest.raises(UnknownNameError, match=r"no recipe 'intnt'\. Did you mean 'intent' or 'joint'\?"):
         load_recipe("intnt")
+    (tmp_path / "q.csv").write_text("text,label\n", encoding="utf-8")
+    with pytest.raises(UnknownNameError, match=r"q\.csv' is no recipe.*`nlphub init "):
+        load_recipe(str(tmp_path / "q.csv"))
     assert recipe_names() == sorted(path.stem for path in (paths.bundle() / "recipes").glob("*.yaml"))
 
 

@@ -94,6 +94,8 @@ def recipe_path(name: str) -> Path:
         UnknownNameError: there is none of that name.
     """
     if name not in recipe_names():
+        if Path(name).is_file():
+            raise UnknownNameError(f"{name!r} is no recipe: its name does not end in .yaml. `nlphub init {name}` makes one of labelled texts.")
         raise UnknownNameError(
             f"There is no recipe {name!r}.{did_you_mean(name, recipe_names())} `nlphub recipe list` shows all "
             f"{len(recipe_names())}; the path of a file of your own ends in .yaml."
