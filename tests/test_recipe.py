@@ -375,14 +375,17 @@ def test_a_byte_order_mark_and_windows_line_ends_are_fine(recipe: Any) -> None:
 # ---- names, copies, digests --------------------------------------------------------------------------------------------------------
 
 
-def test_a_shipped_recipe_is_found_by_name_and_a_wrong_name_gets_near_ones(tmp_path: Path) -> None:
+def test_a_shipped_recipe_is_found_by_name_and_a_wrong_name_gets_near_ones() -> None:
     assert load_recipe("intent") == load_recipe(recipe_path("intent"))
     with pytest.raises(UnknownNameError, match=r"no recipe 'intnt'\. Did you mean 'intent' or 'joint'\?"):
         load_recipe("intnt")
-    (tmp_path / "q.csv").write_text("text,label\n", encoding="utf-8")
-    with pytest.raises(UnknownNameError, match=r"q\.csv' is no recipe.*`nlphub init "):
-        load_recipe(str(tmp_path / "q.csv"))
     assert recipe_names() == sorted(path.stem for path in (paths.bundle() / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("source", ["q.csv", "folder/问题.XLSX", Path("q.jsonl")], ids=str)
+def test_a_file_of_data_is_no_recipe_and_the_way_to_one_is_said(source: str | Path) -> None:
+    with pytest.raises(RecipeError, match=f"is a file of data, not a recipe; .* nlphub init {source}"):
+        load_recipe(source)
 
 
 def test_the_resolved_recipe_reads_back_as_an_equal_one(recipe: Any) -> None:

@@ -15,6 +15,7 @@ from nlphub.recipe.schema import Recipe
 
 AnyRecipe = Recipe | PretrainRecipe
 
+_TABLES = frozenset({".csv", ".tsv", ".jsonl", ".xlsx", ".parquet", ".txt"})
 _SUFFIXES = (".yaml", ".yml")
 _INPUTS = (
     ("module", "directory"),
@@ -94,8 +95,6 @@ def recipe_path(name: str) -> Path:
         UnknownNameError: there is none of that name.
     """
     if name not in recipe_names():
-        if Path(name).is_file():
-            raise UnknownNameError(f"{name!r} is no recipe: its name does not end in .yaml. `nlphub init {name}` makes one of labelled texts.")
         raise UnknownNameError(
             f"There is no recipe {name!r}.{did_you_mean(name, recipe_names())} `nlphub recipe list` shows all "
             f"{len(recipe_names())}; the path of a file of your own ends in .yaml."
@@ -107,6 +106,8 @@ def _open(source: str | Path) -> tuple[str, str, Path]:
     """The text, its name for messages, and the folder that its paths are relative to."""
     if source == "-":
         return _decode(sys.stdin.buffer.read(safe_yaml.MAX_BYTES + 1), "<stdin>"), "<stdin>", Path.cwd()
+    if Path(source).suffix.lower() in _TABLES:
+        raise RecipeError(f"{source} is a file of data, not a recipe; make a recipe of it with: nlphub init {source}")
     is_file = isinstance(source, Path) or source.endswith(_SUFFIXES) or len(Path(source).parts) > 1
     path = Path(source).expanduser() if is_file else recipe_path(str(source))
     try:
