@@ -6,45 +6,99 @@
 3. ``[CLS] a [SEP]`` or ``[CLS] a [SEP] b [SEP]``; what does not fit is cut at the end of the text, in pairs from the longer one until
    they are equal, then from the second (as ``longest_first`` of Hugging Face's slow tokenizers).
 
-Notation: ``b`` sequences, ``k`` tokens of all texts of a batch, without the special ones.
+The texts of a batch stand in one string with a *mark* for each special token, so that tokens and special tokens are found in one pass.
+One short text alone takes a way of plain Python (:mod:`nlphub.text.alone`), since arrays cost more to make than it costs to read.
+
+Notation: ``b`` sequences, ``s`` texts (``b``, or ``2 b`` for pairs), ``t`` tokens of a batch with special ones.
 """
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nlphub.errors import InputError
+from nlphub.text.alone import SHORT, One, encode_one
 from nlphub.text.encoding import Encoded, Ints
 
 LOOKED_AT = 16  # code points of a text that are looked at, for each token that could be kept
-CHUNK = 1 << 20  # code points that are encoded together, which bounds the memory of the intermediate arrays
+CHUNK = 1 << 18  # code points that are encoded together, which bounds the memory of the intermediate arrays
 
 Flags = NDArray[np.bool_]
 
 
-class Found(NamedTuple):
-    """The tokens of some texts, one behind the other.
+@dataclass(frozen=True, slots=True, eq=False)
+class Framed:
+    """Texts in a row, each sequence of them in marks: ``|a|`` and ``|a|b|``.
 
     Attributes:
-        ids: ``(k,)`` any integers.
-        starts, ends: ``(k,)`` int64, the code points of its own text that each token spans.
-        counts: ``(texts,)`` int64, how many tokens each text has.
+        segments: ``s`` texts.
+        width: of how many texts a sequence is.
+        lengths: ``(s,)`` their code points.
+        marks: ``(b * (width + 1),)`` int64, where the marks stand.
     """
 
-    ids: NDArray[Any]
+    segments: list[str]
+    width: int
+    lengths: Ints
+    marks: Ints
+
+    @classmethod
+    def of(cls, segments: list[str], lengths: Ints, width: int) -> "Framed":
+        """Put marks around texts."""
+        steps = np.ones((len(segments) // width, width + 1), np.int64)
+        steps[:, :-1] += lengths.reshape(-1, width)
+        return cls(segments, width, lengths, np.cumsum(steps) - steps.ravel())
+
+    def codes(self) -> NDArray[np.intp]:
+        """The code points of the whole, line ends for marks."""
+        parts = [""] * (len(self.marks) + 1)
+        for place in range(self.width):
+            parts[place + 1 :: self.width + 1] = self.segments[place :: self.width]
+        return np.frombuffer("\n".join(parts).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.intp)
+
+    def found(self, tokens: Ints, counts: Ints) -> "Found":
+        """The result of a tokenizer that reads one text after the other.
+
+        Args:
+            tokens: ``(3, k)`` ids, starts and ends in their own texts.
+            counts: ``(s,)`` how many tokens each text has.
+        """
+        own = np.zeros((len(self.segments) // self.width, self.width + 1), np.int64)  # tokens behind each mark
+        own[:, :-1] = counts.reshape(-1, self.width)
+        marks = np.cumsum(own + 1) - own.ravel() - 1
+        body = np.ones(len(marks) + tokens.shape[1], np.bool_)
+        body[marks] = False
+        whole = np.zeros((3, len(body)), np.int64)
+        whole[:, body] = tokens
+        whole[1:, body] += np.repeat(self.marks + 1, own.ravel())
+        return Found(whole[0], whole[1], whole[2], marks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The tokens of framed texts in order, and at each mark one whose values mean nothing.
+
+    Attributes:
+        ids: ``(t,)`` int64, writable.
+        starts, ends: ``(t,)`` int64, the code points of the framed text that each token spans.
+        marks: ``(b * (width + 1),)`` int64, which of the tokens are the marks.
+    """
+
+    ids: Ints
     starts: Ints
     ends: Ints
-    counts: Ints
+    marks: Ints
 
 
-LookUp = Callable[[list[str], Ints], Found]  # texts and their lengths -> tokens
+LookUp = Callable[[Framed], Found]
 
 
 def encode_batch(
     look_up: LookUp,
+    one: One,
     texts: Sequence[str],
     pairs: Sequence[str] | None,
     *,
@@ -56,6 +110,8 @@ def encode_batch(
     """Tokenise a batch; see the top of this file.
 
     Args:
+        look_up: the tokens of many texts.
+        one: the tokens of one short text, equal to those of ``look_up``.
         texts: ``b`` texts.
         pairs: ``b`` second texts, or None.
         max_length: the most tokens of a sequence, special ones included; ``longest`` by default.
@@ -63,6 +119,8 @@ def encode_batch(
     Raises:
         InputError: something is not a string, texts and pairs differ in number, or ``max_length`` is out of range.
     """
+    if pairs is None and type(texts) is list and len(texts) == 1 and type(texts[0]) is str and len(texts[0]) <= min(SHORT, longest):
+        return encode_one(one(texts[0]), room=_room(max_length, 1, longest), cls_id=cls_id, sep_id=sep_id)
     segments, width = segments_of(texts, pairs)
     room = _room(max_length, width, longest)
     lengths = np.fromiter(map(len, segments), np.int64, len(segments))
@@ -70,10 +128,10 @@ def encode_batch(
     capped = lengths > cap
     if capped.any():
         segments, lengths = [text[:cap] for text in segments], np.minimum(lengths, cap)
-    chunks = [
-        _cut_and_assemble(look_up(segments[a:b], lengths[a:b]), capped[a:b], width, room, cls_id, sep_id)
-        for a, b in _chunks(lengths, width)
-    ]
+    chunks = []
+    for a, b in _chunks(lengths, width):
+        framed = Framed.of(segments[a:b], lengths[a:b], width)
+        chunks.append(_cut_and_assemble(look_up(framed), framed, capped[a:b], room, cls_id, sep_id))
     return chunks[0] if len(chunks) == 1 else _joined(chunks)
 
 
@@ -125,6 +183,8 @@ def places_in(counts: Ints) -> Ints:
 def _room(max_length: int | None, width: int, longest: int) -> int:
     limit = longest if max_length is None else max_length
     special = 1 + width
+    if type(limit) is int and special < limit <= longest:
+        return limit - special
     if not isinstance(limit, int | np.integer) or isinstance(limit, bool) or not special < limit <= longest:
         raise InputError(
             f"max_length={max_length!r} is out of range: {special} special tokens and at least one character have to fit, "
@@ -140,15 +200,25 @@ def _chunks(lengths: Ints, width: int) -> Iterator[tuple[int, int]]:
     yield from itertools.pairwise([0, *(edges * width).tolist(), len(lengths)])
 
 
-def _cut_and_assemble(found: Found, capped: Flags, width: int, room: int, cls_id: int, sep_id: int) -> Encoded:
-    """A batch of ``b * width`` segments, ``width`` of them to a sequence, with ``room`` tokens to a sequence."""
-    kept = _longest_first(found.counts.reshape(-1, width), room).ravel()
-    cut = kept < found.counts
+def _cut_and_assemble(found: Found, framed: Framed, capped: Flags, room: int, cls_id: int, sep_id: int) -> Encoded:
+    """A batch of ``b`` sequences with ``room`` tokens to a sequence."""
+    width = framed.width
+    counts = np.diff(found.marks, append=len(found.ids)).reshape(-1, width + 1) - 1
+    cut = counts.sum(axis=1) > room
     if cut.any():
-        chosen = places_in(found.counts) < np.repeat(kept, found.counts)
-        found = Found(found.ids[chosen], found.starts[chosen], found.ends[chosen], kept)
-    truncated = np.any((cut | capped).reshape(-1, width), axis=1)
-    return _assemble(found, width, cls_id=cls_id, sep_id=sep_id, truncated=truncated)
+        found, counts = _shorter(found, counts, room)
+    truncated = cut | capped.reshape(-1, width).any(axis=1)
+    return _assemble(found, framed, counts, cls_id=cls_id, sep_id=sep_id, truncated=truncated)
+
+
+def _shorter(found: Found, counts: Ints, room: int) -> tuple[Found, Ints]:
+    """With the tokens that fit, and how many those are; ``(b, width + 1)``, behind the last mark of a sequence there are none."""
+    kept = np.zeros_like(counts)
+    kept[:, :-1] = _longest_first(counts[:, :-1], room)
+    lengths = counts.ravel() + 1
+    chosen = places_in(lengths) <= np.repeat(kept.ravel(), lengths)
+    marks = np.cumsum(kept.ravel() + 1) - kept.ravel() - 1
+    return Found(found.ids[chosen], found.starts[chosen], found.ends[chosen], marks), kept
 
 
 def _longest_first(counts: Ints, room: int) -> Ints:
@@ -159,20 +229,22 @@ def _longest_first(counts: Ints, room: int) -> Ints:
     return np.stack([first, np.minimum(counts[:, 1], room - first)], axis=1)
 
 
-def _assemble(found: Found, width: int, *, cls_id: int, sep_id: int, truncated: Flags) -> Encoded:
-    """Put [CLS] before each sequence and [SEP] behind each segment."""
-    lengths = found.counts + 1
-    lengths[::width] += 1
-    edges = edges_of(lengths)
-    cls, sep = edges[:-1:width], edges[1:] - 1
-    body = np.ones(edges[-1], dtype=np.bool_)
-    body[cls] = body[sep] = False
-    where = np.flatnonzero(body)
-    row, offsets = np.empty(len(body), np.int64), np.zeros((len(body), 2), np.int64)
-    row[cls], row[sep], row[where] = cls_id, sep_id, found.ids
-    offsets[where, 0], offsets[where, 1] = found.starts, found.ends
-    types = np.repeat(np.arange(len(found.counts), dtype=np.int64) % width, lengths)
-    return Encoded(ids=row, types=types, offsets=offsets, starts=edges[::width], truncated=truncated)
+def _assemble(found: Found, framed: Framed, counts: Ints, *, cls_id: int, sep_id: int, truncated: Flags) -> Encoded:
+    """Special tokens at the marks, and places counted from the start of each text."""
+    ids, marks, step = found.ids, found.marks, framed.width + 1
+    lengths = counts.ravel() + 1
+    before = np.repeat(framed.marks + 1, lengths)
+    offsets = np.empty((len(ids), 2), np.int64)
+    np.subtract(found.starts, before, out=offsets[:, 0])
+    np.subtract(found.ends, before, out=offsets[:, 1])
+    offsets[marks] = 0
+    ids[marks] = sep_id
+    ids[marks[::step]] = cls_id
+    types = np.zeros(len(ids), np.int64)
+    if framed.width == 2:
+        types = np.repeat(np.tile(np.array([0, 1, 1]), len(counts)), lengths)
+        types[marks[1::step]] = 0
+    return Encoded(ids=ids, types=types, offsets=offsets, starts=np.append(marks[::step], len(ids)), truncated=truncated)
 
 
 def _joined(chunks: list[Encoded]) -> Encoded:

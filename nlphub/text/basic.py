@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +45,11 @@ class Basic:
     characters: Codes
     kinds: Kinds
 
-    def apply(self, codes: Codes) -> tuple[Codes, Kinds, Ints]:
+    def apply(self, codes: NDArray[Any]) -> tuple[Codes, Kinds, Ints]:
         """Clean and fold code points.
 
         Args:
-            codes: ``(n,)`` uint32.
+            codes: ``(n,)`` integers.
 
         Returns:
             ``(m,)`` characters, their kinds, and the places in ``codes`` that they come from, ascending.
@@ -60,6 +61,12 @@ class Basic:
             first = np.flatnonzero(np.diff(places, prepend=-1))
             found += np.arange(len(places)) - np.repeat(first, np.diff(np.append(first, len(places))))
         return self.characters[found], self.kinds[found], places
+
+    def alone(self) -> tuple[Ints, Codes]:
+        """``(n,)`` the code points that become one character that stands alone, and ``(n,)`` that character."""
+        once = np.flatnonzero(self.counts == 1)
+        once = once[self.kinds[self.starts[once]] == ALONE]
+        return once, self.characters[self.starts[once]]
 
     def split(self, text: str) -> list[str]:
         """The words of one text, cleaned and folded, each isolated character by itself."""

@@ -30,10 +30,9 @@ def encode_with_blanks(encode: Callable[[Sequence[str]], Encoded], texts: Sequen
     encoded = encode([BLANK.sub(stand_in, text) for text in texts])
     ids, offsets = encoded.ids.copy(), encoded.offsets.copy()
     for row, text in enumerate(texts):
-        blanks = _places(text)
-        if len(blanks):
+        if BLANK.search(text):
             tokens = slice(encoded.starts[row], encoded.starts[row + 1])
-            ids[tokens], offsets[tokens] = _restored(ids[tokens], offsets[tokens], blanks, mask_id)
+            ids[tokens], offsets[tokens] = _restored(ids[tokens], offsets[tokens], _places(text), mask_id)
     return replace(encoded, ids=ids, offsets=offsets)
 
 

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from nlphub import files
 from nlphub.errors import StoreError, WeightsError
-from nlphub.text.assembly import LOOKED_AT, Flags, Found, checked_ids, edges_of, encode_batch, segments_of, strings
+from nlphub.text.alone import Meanings, Tokens
+from nlphub.text.assembly import LOOKED_AT, Flags, Found, Framed, checked_ids, encode_batch, segments_of, strings
 from nlphub.text.blanks import encode_with_blanks
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.manifest import SPECIAL, Manifest
-from nlphub.text.normalize import CODE_POINTS, Table, code_points
+from nlphub.text.normalize import CODE_POINTS, Table
 from nlphub.text.vocabulary import VOCABULARY_FILE, Entered
 from nlphub.text.words import find_word_starts
 
@@ -57,6 +58,7 @@ class CharacterTokenizer(Entered):
         self.table = table
         self.digest = _digest(self.vocabulary, table)
         self._lookup = _lookup(self.vocabulary, table.text)
+        self._numbers = Meanings(self._number)
 
     @classmethod
     def load(cls, folder: Path) -> "CharacterTokenizer":
@@ -95,7 +97,7 @@ class CharacterTokenizer(Entered):
             InputError: something is not a string, texts and pairs differ in number, or ``max_length`` is out of range.
         """
         return encode_batch(
-            self._look_up, texts, pairs, max_length=max_length, longest=self.max_length, cls_id=self.cls_id, sep_id=self.sep_id
+            self._look_up, self._one, texts, pairs, max_length=max_length, longest=self.max_length, cls_id=self.cls_id, sep_id=self.sep_id
         )
 
     def encode_masked(self, texts: Sequence[str], *, max_length: int | None = None) -> Encoded:
@@ -124,14 +126,25 @@ class CharacterTokenizer(Entered):
         segments, width = segments_of(texts, pairs)
         return find_word_starts(segments, encoded, self.table, width=width)
 
-    def _look_up(self, segments: list[str], lengths: Ints) -> Found:
+    def _look_up(self, framed: Framed) -> Found:
         """The characters that are kept."""
-        ids = self._lookup[code_points("".join(segments))]
-        kept = np.flatnonzero(ids != _NOTHING)
-        edges = edges_of(lengths)
-        counts = np.diff(np.searchsorted(kept, edges))
-        places = kept - np.repeat(edges[:-1], counts)
-        return Found(ids[kept], places, places + 1, counts)
+        ids = self._lookup.take(framed.codes())
+        ids[framed.marks] = 0
+        kept, marks = np.flatnonzero(ids != _NOTHING), framed.marks
+        if len(kept) < len(ids):
+            ids, marks = ids.take(kept), np.searchsorted(kept, marks)
+        return Found(ids.astype(np.int64), kept, kept + 1, marks)
+
+    def _one(self, text: str) -> Tokens:
+        """The characters of a short text that are kept."""
+        ids = [*map(self._numbers.__getitem__, text)]
+        if _NOTHING not in ids:
+            return ids, None
+        places = [place for place, number in enumerate(ids) if number != _NOTHING]
+        return [ids[place] for place in places], [edge for place in places for edge in (place, place + 1)]
+
+    def _number(self, character: str) -> int:
+        return int(self._lookup[ord(character)])
 
 
 def _check(vocabulary: tuple[str, ...], table: Table) -> int:

@@ -28,6 +28,11 @@ CODE_POINTS = 0x110000
 FILE_NAME = "folds.tsv"
 NOTHING = "nothing"
 
+_SPACES = (  # what str.isspace knows; a test compares
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680"
+    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+
 Codes = NDArray[np.uint32]
 
 
@@ -87,6 +92,15 @@ def code_points(text: str) -> Codes:
 def from_code_points(codes: Codes) -> str:
     """The string of ``(n,)`` code points; the inverse of :func:`code_points`."""
     return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+
+@functools.cache
+def spaces() -> NDArray[np.bool_]:
+    """``(0x110000,)`` bool: the white space that str.isspace knows."""
+    found = np.zeros(CODE_POINTS, np.bool_)
+    found[code_points(_SPACES)] = True
+    found.setflags(write=False)
+    return found
 
 
 def render(codes: Codes) -> str:

@@ -17,7 +17,7 @@ import functools
 import hashlib
 import itertools
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,18 @@ import numpy as np
 
 from nlphub import files
 from nlphub.errors import StoreError, WeightsError
-from nlphub.text.assembly import Flags, Found, checked_ids, encode_batch, segments_of
+from nlphub.text.aligned import Aligner, Parts, Pieced
+from nlphub.text.assembly import Flags, Found, Framed, checked_ids, edges_of, encode_batch, places_in, segments_of
 from nlphub.text.blanks import BLANK
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.manifest import Manifest
+from nlphub.text.matching import Matching, spaced
 from nlphub.text.vocabulary import VOCABULARY_FILE, Entered, read_vocabulary
 from nlphub.text.words import find_piece_starts
 
 KIND = "subword"
 MODEL_FILE, WORDS_FILE = "sentencepiece.model", "words.txt"
 
-_WINDOW = 5  # characters of the longest word that is looked for
 _MOST = 1 << 26  # bytes of a model or a dictionary
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACED = re.compile(r"(?<=[0-9A-Za-z])▁+(?=[0-9A-Za-z])")
@@ -75,6 +76,7 @@ class SubwordTokenizer(Entered):
         self.dictionary = frozenset(dictionary) if dictionary is not None else None
         self._ids = {entry: number for number, entry in enumerate(self.vocabulary)}
         self._bytes, self._model = model, _model(model)
+        self._matching, self._aligner = Matching(self.dictionary or ()), Aligner(self._model, self._ids, self.unknown_id)
         if wrong := [word for word in self.dictionary or () if not word or "\n" in word or _SURROGATE.search(word)]:
             raise WeightsError(f"{len(wrong)} words of the dictionary are empty or hold a line end, e.g. {wrong[0]!r}")
         self.digest = _digest(self.vocabulary, model, self.dictionary, lowercase)
@@ -133,63 +135,91 @@ class SubwordTokenizer(Entered):
 
     def cut(self, text: str) -> list[str]:
         """Step 1 without its second sentence: the text in words by forward maximum matching."""
-        words, place, known = [], 0, self.dictionary or frozenset()
-        while place < len(text):
-            ends = range(min(len(text), place + _WINDOW), place, -1)
-            end = next((end for end in ends if text[place:end] in known), place + 1)
-            words.append(text[place:end])
-            place = end
-        return words
+        return self._matching.cut(text)
 
     def _encode(self, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int | None, *, blanks: bool) -> Encoded:
-        look_up = functools.partial(self._look_up, blanks=blanks)
-        return encode_batch(look_up, texts, pairs, max_length=max_length, longest=self.max_length, cls_id=self.cls_id, sep_id=self.sep_id)
+        look_up, one = functools.partial(self._look_up, blanks=blanks), functools.partial(self._one, blanks=blanks)
+        return encode_batch(
+            look_up, one, texts, pairs, max_length=max_length, longest=self.max_length, cls_id=self.cls_id, sep_id=self.sep_id
+        )
 
-    def _look_up(self, segments: list[str], lengths: Ints, *, blanks: bool) -> Found:
-        """The tokens of texts."""
-        rows = [list(self._tokens(text, blanks=blanks)) for text in segments]
-        flat = np.array(list(itertools.chain.from_iterable(rows)), np.int64).reshape(-1, 3)
-        return Found(flat[:, 0], flat[:, 1], flat[:, 2], np.fromiter(map(len, rows), np.int64, len(rows)))
+    def _look_up(self, framed: Framed, *, blanks: bool) -> Found:
+        """The tokens of texts: of those that can be aligned all at once, of the others one by one."""
+        texts = framed.segments
+        if _SURROGATE.search("".join(texts)):
+            texts = [_SURROGATE.sub("�", text) for text in texts]
+        shown, places = spaced([self.cut(text) for text in texts]) if self.dictionary is not None else (texts, places_in(framed.lengths))
+        starts = edges_of(np.fromiter(map(len, shown), np.int64, len(shown)))[:-1]
+        shown = [self._small(text) for text in shown]
+        if blanks:
+            shown = ["" if BLANK.search(text) else row for text, row in zip(texts, shown, strict=True)]
+        found = self._aligner.many(shown)
+        before = np.repeat(starts, found.counts)
+        quick = np.stack([found.ids, places[found.first + before], places[found.last + before] + 1])
+        return framed.found(*self._completed(quick, found, texts, blanks))
 
-    def _tokens(self, text: str, *, blanks: bool) -> Iterator[tuple[int, int, int]]:
-        """Id, start and end of the tokens of one text."""
-        start = 0
-        for found in BLANK.finditer(text) if blanks else ():
-            yield from self._part(text[start : found.start()], start)
-            yield self.mask_id, found.start(), found.end()
+    def _completed(self, quick: Ints, found: Pieced, texts: list[str], blanks: bool) -> tuple[Ints, Ints]:
+        """``(3, k)`` ids, starts and ends of all texts and ``(r,)`` how many each has, from those of the aligned ones."""
+        others = np.flatnonzero(~found.aligned)
+        rows = [self._one(texts[number], blanks=blanks) for number in others.tolist()]
+        counts = found.counts.copy()
+        counts[others] = [len(ids) for ids, _ in rows]
+        tokens, aligned = np.empty((3, int(counts.sum())), np.int64), np.repeat(found.aligned, counts)
+        tokens[:, aligned] = quick
+        tokens[0, ~aligned] = [*itertools.chain.from_iterable(ids for ids, _ in rows)]
+        tokens[1:, ~aligned] = np.array([*itertools.chain.from_iterable(spans for _, spans in rows)], np.int64).reshape(-1, 2).T
+        return tokens, counts
+
+    def _small(self, text: str) -> str:
+        """In small letters; nothing where those are more than the letters were, for such a text goes the slow way."""
+        small = text.lower() if self.lowercase else text
+        return small if len(small) == len(text) else ""
+
+    def _one(self, text: str, *, blanks: bool) -> Parts:
+        """The tokens of one text."""
+        if not blanks or not BLANK.search(text):
+            return self._part(text)
+        ids, spans, start = list[int](), list[int](), 0
+        for found in BLANK.finditer(text):
+            more, edges = self._part(text[start : found.start()])
+            ids += (*more, self.mask_id)
+            spans += (*[start + edge for edge in edges], *found.span())
             start = found.end()
-        yield from self._part(text[start:], start)
+        more, edges = self._part(text[start:])
+        return ids + more, spans + [start + edge for edge in edges]
 
-    def _part(self, text: str, shift: int) -> Iterator[tuple[int, int, int]]:
-        """The tokens of a text without masks that stands ``shift`` characters behind the start of the caller's."""
+    def _part(self, text: str) -> Parts:
+        """The tokens of a text without masks."""
         shown, places = self._prepared(_SURROGATE.sub("�", text))
         if not shown:
-            return
-        raw = np.frombuffer(shown.encode("utf-8"), np.uint8)
-        of_byte = np.append(np.cumsum((raw & 0xC0) != 0x80) - 1, len(shown))
-        for piece in self._model.encode(shown, return_type="proto").pieces:
-            begin, end = int(of_byte[piece.begin]), int(of_byte[piece.end])
-            while begin < end - 1 and shown[begin].isspace():
-                begin += 1
-            first, last = places[min(begin, len(places) - 1)], places[min(max(end - 1, begin), len(places) - 1)]
-            yield self._ids.get(piece.piece, self.unknown_id), shift + first, shift + last + 1
+            return [], []
+        return self._aligner.one(shown, places) or self._aligner.slowly(shown, places)
 
-    def _prepared(self, text: str) -> tuple[str, list[int]]:
+    def _prepared(self, text: str) -> tuple[str, Sequence[int]]:
         """What SentencePiece sees, and for each character of it a place in ``text``; for a space put in, that of the next word."""
-        parts: list[str] = []
-        places: list[int] = []
-        at = 0
-        for word in self.cut(text) if self.dictionary is not None else [text]:
-            if self.dictionary is None or word != " ":
-                places.extend([at] if parts else [])
-                places.extend(range(at, at + len(word)))
-                parts.append(word)
-            at += len(word)
-        shown = " ".join(parts)
-        if not self.lowercase:
-            return shown, places
+        shown: str = text
+        places: Sequence[int] = range(len(text))
+        if self.dictionary is not None and " " not in text:  # then each space is one put in
+            shown = " ".join(self.cut(text))
+            places = [*itertools.accumulate([sign != " " for sign in shown], initial=0)]
+        elif self.dictionary is not None:
+            shown, places = _spaced_alone(self.cut(text))
+        small = shown.lower() if self.lowercase else shown
+        if len(small) == len(shown):
+            return small, places
         counts = [len(character.lower()) for character in shown]
-        return shown.lower(), list(itertools.chain.from_iterable(map(itertools.repeat, places, counts)))
+        return small, [*itertools.chain.from_iterable(map(itertools.repeat, places, counts))]
+
+
+def _spaced_alone(words: Sequence[str]) -> tuple[str, list[int]]:
+    """As :func:`nlphub.text.matching.spaced`, of one text."""
+    parts, places, at = list[str](), list[int](), 0
+    for word in words:
+        if word != " ":
+            places += ([at] if parts else []) + [*range(at, at + len(word))]
+            parts.append(word)
+        at += len(word)
+    return " ".join(parts), places
 
 
 class _Promise:

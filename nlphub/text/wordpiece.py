@@ -1,4 +1,4 @@
-"""WordPiece as BERT and ERNIE have it, a batch at a time: Chinese by table, the words of other scripts through a memory of their pieces.
+"""WordPiece as BERT and ERNIE have it, a batch at a time: Chinese by table, the words of other scripts by :mod:`nlphub.text.pieces`.
 
 What :meth:`WordPieceTokenizer.encode` means, which a slow twin in the tests spells out character by character:
 
@@ -11,12 +11,11 @@ What :meth:`WordPieceTokenizer.encode` means, which a slow twin in the tests spe
 A token spans its characters in the caller's own text, from the first that is kept to the last; two pieces of one code point (a Hangul
 syllable) have the same span.
 
-Notation: ``w`` words of a batch, ``k`` tokens, ``m`` characters that are left after cleaning.
+Notation: ``w`` words, ``k`` tokens, ``m`` characters of a batch that are left after cleaning, where they are not Chinese.
 """
 
 import functools
 import hashlib
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,22 +23,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlphub import files
-from nlphub.text.assembly import Flags, Found, checked_ids, edges_of, encode_batch, places_in, segments_of, strings
-from nlphub.text.basic import LETTER, SPACE, Kinds, basic, facts_digest
+from nlphub.text.alone import SPANS, Meanings, Tokens
+from nlphub.text.assembly import Flags, Found, Framed, checked_ids, encode_batch, segments_of, strings
+from nlphub.text.basic import ALONE, LETTER, SPACE, Basic, Kinds, basic, facts_digest
 from nlphub.text.blanks import encode_with_blanks
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.manifest import Manifest
-from nlphub.text.normalize import CODE_POINTS, Codes, code_points, from_code_points
+from nlphub.text.normalize import CODE_POINTS
+from nlphub.text.pieces import LONGEST_WORD, Memory, Pieces
 from nlphub.text.vocabulary import VOCABULARY_FILE, Entered, read_vocabulary
 from nlphub.text.words import find_piece_starts
 
+__all__ = ["KIND", "LONGEST_WORD", "WordPieceTokenizer"]
+
 KIND = "wordpiece"
-REMEMBERED = 1 << 16  # words whose pieces are remembered
 
-LONGEST_WORD = 100  # characters; a longer one is unknown
+RUNS = 1 << 14  # of neighbours that the table does not know, remembered for single texts
+
+Run = tuple[list[int], list[int]]  # ids, and start, end, start, end, ...
+
 _STAND_IN = "一"  # for a mask: a Chinese character is one token in every vocabulary
-
-Pieces = tuple[tuple[int, ...], tuple[int, ...]]  # ids, and where each piece ends in its word
+_OTHER = -1  # in the table of characters: not one token whatever stands beside it
+_PART = 2**31 - 1  # no id: a token that the table does not know starts here
 
 
 class WordPieceTokenizer(Entered):
@@ -63,10 +68,11 @@ class WordPieceTokenizer(Entered):
         super().__init__(vocabulary, max_length=max_length)
         self.lowercase, self.symbols = lowercase, symbols
         self._basic = basic(lowercase=lowercase, symbols=symbols)
-        self._ids = {entry: number for number, entry in enumerate(self.vocabulary)}
-        self._reach = max(map(len, self.vocabulary))
-        self._characters = _single(self._ids, self.unknown_id)
-        self._memory: dict[str, Pieces] = {}
+        ids = {entry: number for number, entry in enumerate(self.vocabulary)}
+        self._pieces = Pieces(ids, self.unknown_id, self._basic.kinds[: len(self._basic.counts)])
+        self._table = _table(self._basic, self._pieces)
+        self._alone, self._others = Meanings(self._number), Meanings(self._characters)
+        self._runs = Memory[Run](RUNS)
         self.digest = _digest(self.vocabulary, lowercase=lowercase, symbols=symbols)
 
     @classmethod
@@ -90,7 +96,7 @@ class WordPieceTokenizer(Entered):
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int | None = None) -> Encoded:
         """Tokenise a batch; arguments, result and errors are those of :meth:`~nlphub.text.characters.CharacterTokenizer.encode`."""
         return encode_batch(
-            self._look_up, texts, pairs, max_length=max_length, longest=self.max_length, cls_id=self.cls_id, sep_id=self.sep_id
+            self._look_up, self._one, texts, pairs, max_length=max_length, longest=self.max_length, cls_id=self.cls_id, sep_id=self.sep_id
         )
 
     def encode_masked(self, texts: Sequence[str], *, max_length: int | None = None) -> Encoded:
@@ -137,57 +143,95 @@ class WordPieceTokenizer(Entered):
     def _ends_in_letter(self, piece: str) -> bool:
         return bool(piece) and self._basic.kinds[self._basic.starts[ord(piece[-1])]] == LETTER
 
-    def _look_up(self, segments: list[str], lengths: Ints) -> Found:
-        """The tokens of texts."""
-        edges = edges_of(lengths)
-        characters, kinds, places = self._basic.apply(code_points("".join(segments)))
-        inner = np.searchsorted(places, edges)  # where the texts start among the characters that are left
-        first, stop = _words(kinds, inner)
-        ids, first, stop = self._pieces(characters, first, stop)
-        counts = np.diff(np.searchsorted(first, inner))
-        shift = np.repeat(edges[:-1], counts)
-        return Found(ids, places[first] - shift, places[stop - 1] + 1 - shift, counts)
+    def _look_up(self, framed: Framed) -> Found:
+        """The tokens of texts: Chinese by table, and between them the pieces of words."""
+        codes = framed.codes()
+        ids = self._table.take(codes)
+        ids[framed.marks] = 0
+        rest = np.flatnonzero(ids < 0)
+        if not len(rest):
+            places = np.arange(len(codes))
+            return Found(ids.astype(np.int64), places, places + 1, framed.marks)
+        part_ids, at, part_ends = self._parts(codes[rest], rest)
+        ids[rest[at]] = _PART
+        places = np.flatnonzero(ids >= 0)
+        if (at[1:] == at[:-1]).any():  # two pieces of one code point
+            counts = np.ones(len(codes), np.int64)
+            counts[rest] = np.bincount(at, minlength=len(rest))
+            places = np.repeat(places, counts[places])
+        found, ends = ids.take(places).astype(np.int64), places + 1
+        parts = np.flatnonzero(found == _PART)
+        found[parts], ends[parts] = part_ids, part_ends
+        return Found(found, places, ends, np.searchsorted(places, framed.marks))
 
-    def _pieces(self, characters: Codes, first: Ints, stop: Ints) -> tuple[Ints, Ints, Ints]:
-        """``(k,)`` ids, first and last + 1 character of each token, from those of the words."""
-        ids = self._characters[characters[first]].astype(np.int64)
-        longer = np.flatnonzero(stop - first > 1)
-        if not len(longer):
-            return ids, first, stop
-        text = from_code_points(characters)
-        found = [self._word(text[a:z]) for a, z in zip(first[longer].tolist(), stop[longer].tolist(), strict=True)]
-        counts = np.ones(len(first), np.int64)
-        counts[longer] = [len(pieces) for pieces, _ in found]
-        word = np.repeat(np.arange(len(first)), counts)
-        flat = np.isin(word, longer, assume_unique=False)
-        ids, start, end = ids[word], first[word], stop[word]
-        ids[flat] = np.fromiter(itertools.chain.from_iterable(pieces for pieces, _ in found), np.int64, int(flat.sum()))
-        end[flat] = start[flat] + np.fromiter(itertools.chain.from_iterable(ends for _, ends in found), np.int64, int(flat.sum()))
-        return ids, np.where(places_in(counts) > 0, np.roll(end, 1), start), end
+    def _parts(self, codes: NDArray[np.intp], rest: Ints) -> tuple[Ints, Ints, Ints]:
+        """``(k,)`` ids of the tokens of what the table does not know, which of ``rest`` each starts with, and where in the text it ends."""
+        characters, kinds, places = self._basic.apply(codes)
+        first, stop = _words(kinds, (rest - np.arange(len(rest)))[places])
+        ids, first, stop = self._pieces.of(characters.astype(np.intp), first, stop)
+        return ids, places[first], rest[places[stop - 1]] + 1
 
-    def _word(self, word: str) -> Pieces:
-        """The pieces of a word of several characters, from memory if it was seen not long ago."""
-        pieces = self._memory.get(word)
-        if pieces is None:
-            if len(self._memory) >= REMEMBERED:
-                self._memory.clear()
-            pieces = self._memory[word] = self._split(word)
-        return pieces
+    def _one(self, text: str) -> Tokens:
+        """The tokens of a short text: characters that the table knows, and between them runs of others."""
+        numbers = [*map(self._alone.__getitem__, text)]
+        others = [place for place, number in enumerate(numbers) if number < 0]
+        if not others:
+            return numbers, None
+        ids, spans = list[int](), list[int]()
+        done = 0  # up to where the text is read
+        for place in others:
+            if place < done:
+                continue
+            ids += numbers[done:place]
+            spans += SPANS[2 * done : 2 * place]
+            done = place + 1
+            while done < len(text) and numbers[done] < 0:
+                done += 1
+            found, edges = self._run(text[place:done])
+            ids += found
+            spans += [place + edge for edge in edges]
+        return [*ids, *numbers[done:]], [*spans, *SPANS[2 * done : 2 * len(text)]]
 
-    def _split(self, word: str) -> Pieces:
-        ids: list[int] = []
-        ends: list[int] = []
-        start = 0
-        while start < len(word) <= LONGEST_WORD:
-            prefix = "##" if start else ""
-            ends_here = range(min(len(word), start + self._reach), start, -1)
-            end = next((end for end in ends_here if prefix + word[start:end] in self._ids), None)
-            if end is None:
-                break
-            ids.append(self._ids[prefix + word[start:end]])
-            ends.append(end)
-            start = end
-        return (tuple(ids), tuple(ends)) if start == len(word) else ((self.unknown_id,), (len(word),))
+    def _run(self, run: str) -> Run:
+        """The tokens of neighbours that the table does not know, from memory if they were seen not long ago."""
+        tokens = self._runs.get(run)
+        if tokens is None:
+            tokens = self._read(run)
+            self._runs.put(run, tokens)
+        return tokens
+
+    def _read(self, run: str) -> Run:
+        tokens: Run = [], []
+        word, places = "", list[int]()
+        for place, (character, kind) in [(place, part) for place, sign in enumerate(run) for part in self._others[sign]]:
+            if kind != LETTER:
+                word = self._close(word, places, tokens)
+            if kind != SPACE:
+                word += character
+                places.append(place)
+            if kind == ALONE:
+                word = self._close(word, places, tokens)
+        self._close(word, places, tokens)
+        return tokens
+
+    def _close(self, word: str, places: list[int], tokens: Run) -> str:
+        """Add the pieces of a word, whose characters come from these places, and begin another one."""
+        if word:
+            ids, stops = self._pieces.word(word)
+            tokens[0].extend(ids)
+            for first, stop in zip((0, *stops), stops, strict=False):
+                tokens[1].extend((places[first], places[stop - 1] + 1))
+            places.clear()
+        return ""
+
+    def _number(self, character: str) -> int:
+        """The id of a character that is a token whatever stands beside it, or -1."""
+        return int(self._table[ord(character)])
+
+    def _characters(self, character: str) -> tuple[tuple[str, int], ...]:
+        """What a character becomes, and of which kinds."""
+        characters, kinds, _ = self._basic.apply(np.array([ord(character)], np.uint32))
+        return tuple(zip(map(chr, characters.tolist()), kinds.tolist(), strict=True))
 
 
 def _digest(vocabulary: Sequence[str], *, lowercase: bool, symbols: bool) -> str:
@@ -195,21 +239,23 @@ def _digest(vocabulary: Sequence[str], *, lowercase: bool, symbols: bool) -> str
     return hashlib.sha256((ways + "\n".join(vocabulary)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _single(ids: dict[str, int], unknown: int) -> NDArray[np.int32]:
-    """``(0x110000,)``: the ids of words of one character."""
-    table = np.full(CODE_POINTS, unknown, np.int32)
-    for entry, number in ids.items():
-        if len(entry) == 1:
-            table[ord(entry)] = number
+def _table(basic: Basic, pieces: Pieces) -> NDArray[np.int32]:
+    """``(0x110000,)``: the ids of code points that are one token whatever stands beside them, or -1."""
+    table, (codes, characters) = np.full(CODE_POINTS, _OTHER, np.int32), basic.alone()
+    table[codes] = pieces.single[characters]
     return table
 
 
-def _words(kinds: Kinds, inner: Ints) -> tuple[Ints, Ints]:
-    """``(w,)`` first and last + 1 character of each word."""
-    goes_on = np.zeros(len(kinds) + 1, np.bool_)
+def _words(kinds: Kinds, before: Ints) -> tuple[Ints, Ints]:
+    """``(w,)`` first and last + 1 character of each word.
+
+    Args:
+        kinds: ``(m,)`` of characters.
+        before: ``(m,)`` how many tokens of the table stand before each, so where that changes a word ends.
+    """
     letters = kinds == LETTER
-    goes_on[1:-1] = letters[1:] & letters[:-1]
-    goes_on[inner] = False
+    goes_on = np.zeros(len(kinds) + 1, np.bool_)
+    goes_on[1:-1] = letters[1:] & letters[:-1] & (before[1:] == before[:-1])
     edges = np.flatnonzero(~goes_on)  # the end is one of them
     first, stop = edges[:-1], edges[1:]
     real = kinds[first] != SPACE

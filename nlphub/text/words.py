@@ -23,15 +23,10 @@ from numpy.typing import NDArray
 from nlphub.errors import InputError
 from nlphub.hub import private
 from nlphub.text.encoding import Encoded, Ints
-from nlphub.text.normalize import CODE_POINTS, Codes, Table, code_points, from_code_points
+from nlphub.text.normalize import CODE_POINTS, Codes, Table, code_points, from_code_points, spaces
 
 Segmenter = Callable[[str], list[str]]
 Flags = NDArray[np.bool_]
-
-_SPACES = code_points(  # what str.isspace knows; a test compares
-    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680"
-    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)
 
 
 def find_word_starts(
@@ -71,13 +66,12 @@ def find_piece_starts(segments: Sequence[str], encoded: Encoded, *, width: int =
     ends = _ends(encoded, body, width)
     if len(segments) != len(ends):
         raise InputError(f"The batch has {len(ends)} texts, not {len(segments)}; pass the texts it was made from")
-    plain = _plain().codes
-    codes = [plain[code_points(text[:end])] for text, end in zip(segments, ends.tolist(), strict=True)]
-    if short := [number for number, (part, end) in enumerate(zip(codes, ends.tolist(), strict=True)) if len(part) < end]:
-        raise InputError(f"text {short[0]} is shorter than its tokens reach; pass the texts the batch was made from")
-    edges = np.cumsum([0, *(len(part) + 1 for part in codes)])
-    shown = np.concatenate([np.append(part, np.uint32(10)) for part in codes]) if codes else np.zeros(0, np.uint32)
-    word = np.cumsum(_boundaries(np.where(np.isin(shown, _SPACES), np.uint32(10), shown), segmenter or default_segmenter()))
+    shorter = np.fromiter(map(len, segments), np.int64, len(segments)) < ends
+    if shorter.any():
+        raise InputError(f"text {np.flatnonzero(shorter)[0]} is shorter than its tokens reach; pass the texts the batch was made from")
+    shown = _plain().codes[code_points("".join([f"{text[:end]}\n" for text, end in zip(segments, ends.tolist(), strict=True)]))]
+    edges = np.cumsum(ends + 1) - ends - 1
+    word = np.cumsum(_boundaries(np.where(spaces()[shown], np.uint32(10), shown), segmenter or default_segmenter()))
     segment = np.repeat(np.arange(len(encoded)), encoded.lengths) * width + encoded.types
     starts = np.ones(len(body), dtype=np.bool_)
     own = word[edges[segment[body]] + encoded.offsets[body, 0]]
@@ -166,7 +160,7 @@ def _shown(segments: Sequence[str], ends: Ints, table: Table) -> tuple[Codes, Fl
     codes = code_points("\n".join(text[:end] for text, end in zip(segments, ends.tolist(), strict=True)))
     folded = table.codes[codes]
     is_token = folded != CODE_POINTS
-    space = ~is_token & np.isin(codes, _SPACES)
+    space = ~is_token & spaces()[codes]
     shown = np.where(space, np.uint32(10), folded)
     seen = is_token | space
     return shown[seen], is_token[seen]

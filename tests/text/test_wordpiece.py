@@ -10,7 +10,7 @@ import pytest
 import transformers
 
 from nlphub.errors import InputError, StoreError, WeightsError
-from nlphub.text import wordpiece
+from nlphub.text import pieces
 from nlphub.text.basic import basic
 from nlphub.text.encoding import Encoded
 from nlphub.text.tokenizers import load_tokenizer
@@ -223,10 +223,10 @@ def test_a_mask_is_read_only_when_asked_for():
 def test_the_memory_of_words_is_bounded_and_changes_nothing(monkeypatch):
     texts = [f"word{i} puppeteer" for i in range(50)]
     expected = WordPieceTokenizer(VOCABULARY).encode(texts).lists()
-    monkeypatch.setattr(wordpiece, "REMEMBERED", 7)
+    monkeypatch.setattr(pieces, "REMEMBERED", 7)
     tokenizer = WordPieceTokenizer(VOCABULARY)
     assert tokenizer.encode(texts).lists() == expected
-    assert len(tokenizer._memory) <= 7
+    assert len(tokenizer._pieces.memory) <= 7
 
 
 def test_a_saved_tokenizer_is_the_same_and_old_vocabularies_carry_their_ids(tmp_path):

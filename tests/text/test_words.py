@@ -13,6 +13,7 @@ import pytest
 from nlphub.errors import InputError, StoreError
 from nlphub.text import words
 from nlphub.text.characters import CharacterTokenizer
+from nlphub.text.normalize import spaces
 from nlphub.text.words import Segmenter, find_word_starts, jieba_segmenter, rjieba_segmenter, split_words
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,7 +231,7 @@ def test_jieba_imports_under_warnings_as_errors_even_when_it_is_compiled_anew(tm
 
 
 def test_white_space_is_what_python_calls_white_space() -> None:
-    assert sorted(map(chr, words._SPACES)) == [chr(code) for code in range(0x110000) if chr(code).isspace()]
+    assert [chr(code) for code in np.flatnonzero(spaces())] == [chr(code) for code in range(0x110000) if chr(code).isspace()]
 
 
 def test_split_words_are_those_that_the_tokens_make(zh_char: CharacterTokenizer, sentences: list[str]) -> None:
