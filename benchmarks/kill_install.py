@@ -28,7 +28,7 @@ from urllib.request import urlopen
 
 from nlphub import paths
 from nlphub.files import json_text, publish, publish_text, sha256
-from nlphub.hub import fetch, store
+from nlphub.hub import checking, fetch, store
 from nlphub.hub.cards import Card
 from nlphub.hub.part import leftovers
 from nlphub.hub.registry import find_module
@@ -131,7 +131,7 @@ class Meter:
 def wrong_with(card: Card, place: Path) -> list[str]:
     """What no kill may leave: a file under its own name with other bytes; a module that says it is installed and is not right."""
     there = [entry for entry in card.files if (place / entry.path).exists()]
-    wrong = [problem for entry in there if (problem := store.file_problem(place / entry.path, entry))]
+    wrong = [problem for entry in there if (problem := checking.file_problem(place / entry.path, entry))]
     return wrong + (store.verify(card) if store.installed() else [])
 
 

@@ -23,7 +23,7 @@ PARAMETERS = {  # millions, encoder and pooler, as PaddleNLP's own table has the
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["ernie", "bert"])
+@pytest.mark.parametrize("name", ["albert", "bert", "electra", "ernie"])
 def test_a_folder_has_its_three_names_and_a_card(name):
     parts, folder = zoo.load(name), ROOT / "modules" / name
     with torch.device("meta"):

@@ -41,6 +41,8 @@ def main() -> int:
         return 1
     if not check:
         for name, entry in registry["modules"].items():
+            if newest(entry).get("origins"):
+                continue
             follow_tokenizer(ROOT / "modules" / name / "config.json", ROOT / "tokenizers" / newest(entry)["tokenizer"])
     registry["modules"] = {name: measured(name, entry) for name, entry in registry["modules"].items()}
     new = files.json_text(registry)
@@ -71,6 +73,8 @@ def newest(entry: Entry) -> dict[str, Any]:
 def measured(name: str, entry: Entry) -> Entry:
     """The entry of a module, with everything that can be measured measured anew in its newest card."""
     card = newest(entry)
+    if card.get("origins"):  # made when it is installed: there is nothing here to measure
+        return entry
     shipped = {file["path"]: file for file in map(entry_of, shipped_files(name, card["tokenizer"]))}
     fetched = {file["path"]: file for file in card["files"] if not file["sources"][0].startswith("bundle:")}
     both = fetched | shipped

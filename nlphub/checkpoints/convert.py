@@ -17,6 +17,7 @@ from nlphub.checkpoints import native
 from nlphub.checkpoints.native_source import read_module
 from nlphub.checkpoints.numbers import numbers_of
 from nlphub.checkpoints.pivot import Checkpoint, Fate
+from nlphub.checkpoints.relatives import RELATIVES
 from nlphub.checkpoints.sources import BIN, read_huggingface, read_paddle
 from nlphub.checkpoints.targets import write_huggingface, write_native, write_paddle
 from nlphub.errors import InputError, brief
@@ -35,7 +36,7 @@ class Report:
         format: of the source: ``native``, ``transformers`` or ``paddle``.
         to: the target's format.
         out: the folder that was written.
-        family: ``bert`` or ``ernie``, of the result.
+        family: ``bert``, ``ernie``, ``albert`` or ``electra``, of the result.
         encoder: its numbers, under nlphub's names.
         fates: of every key of the source.
         notes: what else there is to know.
@@ -99,6 +100,7 @@ def convert(
         found.notes.append(f"eps of the norms is {eps:g} as asked for, not the source's {found.config.eps:g}")
         found.config = replace(found.config, eps=eps)
     result = family or found.family
+    _require_relative(found.family, result, to)
     _explain(found, result, to)
     with publish_folder(place) as temporary:
         if to == "native":
@@ -118,6 +120,14 @@ def _require(path: Path, to: str, place: Path, family: str | None) -> None:
         problems.append("to='native' keeps ERNIE's task types: family is for transformers and paddle")
     if problems:
         raise InputError("This conversion cannot begin:", problems)
+
+
+def _require_relative(source: str, result: str, to: str) -> None:
+    """ALBERT and ELECTRA become nothing else, and PaddleNLP has other names for them."""
+    if {source, result} & {*RELATIVES} and source != result:
+        raise InputError(f"this checkpoint is {source}, which cannot become {result}: leave --family out")
+    if result in RELATIVES and to == "paddle":
+        raise InputError(f"{result} is not written for PaddleNLP; --to transformers or native")
 
 
 def _read(path: Path, task: str | None, numbers: str | Path | None) -> tuple[str, Checkpoint]:

@@ -4,14 +4,21 @@ A safetensors file is 8 bytes of header length, a JSON header ``{name: {dtype, s
 a file that holds exactly the expected tensors, without gaps, overlaps or anything behind them, is the data read: into tensors whose sizes
 the network has asked for, whatever the file says of others. (The safetensors library would read all of it; a test compares with it.)
 Files in a compact form (:mod:`nlphub.checkpoints.compact`) pass the same way and are expanded behind it.
+
+:func:`fill_tensors` needs no memory besides the network's own: the file is mapped, judged piece by piece and then copied piece by piece,
+and pages that were read are given back. The network does not keep the mapping: a file that is cut off later would end the process, and
+products of unaligned weights may round otherwise.
 """
 
 import io
 import json
 import math
+import mmap
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +32,7 @@ _MAX_HEADER = 1 << 20  # bytes; the header of a 24-layer encoder has about 40,00
 _MAX_TENSORS = 4096
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I8": torch.int8, "I64": torch.int64}
 _SHOWN = 8  # names listed in a message
+_PIECE = 1 << 16  # elements of a plain tensor that are looked at together
 
 _BAIDU_SHAPE = (50006, 1024)  # the word embedding of Baidu's ernie-tiny
 _PADDLE = re.compile(r"(^|\.)(self_attn\.q_proj|layers\.\d+\.linear1|layer_norm)\.|^(word_embedding|encoder_layer_\d+_)")
@@ -45,19 +53,33 @@ def read_tensors(
     Raises:
         WeightsError: the file is damaged or is another model's; the message names missing, extra and misshapen tensors.
     """
-    with path.open("rb") as stream:  # opened once: what was judged is what is loaded
-        header, start, form = _read_header(stream, path)
-        wanted = layout(expected, form)
-        ignored = {name for name in header.keys() - wanted.keys() if name.startswith(ignore) and not (strict and name.startswith(strict))}
-        _check_names(path, {name: entry for name, entry in header.items() if name not in ignored}, wanted)
-        _check_data(stream, path, header, start)
-        stored = {name: _read_tensor(stream, start, header[name], path) for name in wanted}
+    with _judged(path, expected, ignore, strict) as source:
+        stored = {name: _read_tensor(source.stream, source.start, source.header[name], path) for name in layout(expected, source.form)}
     try:
-        tensors = expand(stored, expected, form)
+        tensors = expand(stored, expected, source.form)
     except ValueError as wrong:
-        raise WeightsError(f"{path} is damaged: {wrong}. Fetch or make these weights again.") from wrong
+        raise _damaged(path, wrong) from wrong
     _check_finite(path, tensors)
     return tensors
+
+
+def fill_tensors(path: Path, targets: Mapping[str, Tensor], *, ignore: tuple[str, ...] = (), strict: tuple[str, ...] = ()) -> None:
+    """Copy the tensors of a safetensors file into ``targets``, which are untouched when anything does not fit.
+
+    Args:
+        targets: name -> contiguous tensor on any device.
+        ignore, strict: as :func:`read_tensors`.
+
+    Raises:
+        WeightsError: as :func:`read_tensors`.
+    """
+    expected: dict[str, Shape] = {name: tuple(tensor.shape) for name, tensor in targets.items()}
+    with _judged(path, expected, ignore, strict) as source, torch.no_grad():
+        found = source.mapped(expected)
+        wild = {name for name, _, piece in found if not piece.isfinite().all()}
+        _refuse_wild(path, [name for name in expected if name in wild])
+        for name, first, piece in source.mapped(expected):
+            targets[name].view(-1)[first : first + piece.numel()].copy_(piece)
 
 
 def read_foreign(path: Path, *, skip: re.Pattern[str]) -> dict[str, Tensor]:
@@ -101,8 +123,73 @@ def check_shapes(path: Path, found: Mapping[str, Shape], expected: Mapping[str, 
     _check_names(path, {name: {"shape": shape} for name, shape in found.items()}, layout(expected, None))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """An open file whose header fits.
+
+    Attributes:
+        start: byte of the file where the data begin.
+    """
+
+    path: Path
+    stream: io.BufferedReader
+    header: Header
+    start: int
+    form: str | None
+
+    def mapped(self, expected: Mapping[str, Shape]) -> Iterator[tuple[str, int, Tensor]]:
+        """Name, number of the first element and the elements, flat, of one piece after another; a piece lasts until the next one."""
+        with mmap.mmap(self.stream.fileno(), 0, access=mmap.ACCESS_COPY) as mapping:
+            for name, shape in expected.items():
+                yield from self._plain(mapping, name) if self.form is None else self._expanded(name, shape)
+
+    def _plain(self, mapping: mmap.mmap, name: str) -> Iterator[tuple[str, int, Tensor]]:
+        dtype, (begin, end) = _DTYPES[self.header[name]["dtype"]], self.header[name]["data_offsets"]
+        for first in range(0, (end - begin) // dtype.itemsize, _PIECE):
+            at = self.start + begin + first * dtype.itemsize
+            size = min(_PIECE * dtype.itemsize, self.start + end - at)
+            # a copy where the file's elements do not lie on multiples of their size, and so that nothing points into the mapping later
+            yield name, first, torch.frombuffer(bytearray(mapping[at : at + size]), dtype=dtype)
+            _forget(mapping, at, size)
+
+    def _expanded(self, name: str, shape: Shape) -> Iterator[tuple[str, int, Tensor]]:
+        parts = {part: _read_tensor(self.stream, self.start, self.header[part], self.path) for part in layout({name: shape}, self.form)}
+        try:
+            yield name, 0, expand(parts, {name: shape}, self.form)[name].flatten()
+        except ValueError as wrong:
+            raise _damaged(self.path, wrong) from wrong
+
+
+@contextmanager
+def _judged(path: Path, expected: Mapping[str, Shape], ignore: tuple[str, ...], strict: tuple[str, ...]) -> Iterator[_Source]:
+    """The file, opened once: what was judged is what is loaded. Arguments as :func:`read_tensors`."""
+    with path.open("rb") as stream:
+        header, start, form = _read_header(stream, path)
+        wanted = layout(expected, form)
+        ignored = {name for name in header.keys() - wanted.keys() if name.startswith(ignore) and not (strict and name.startswith(strict))}
+        _check_names(path, {name: entry for name, entry in header.items() if name not in ignored}, wanted)
+        _check_data(stream, path, header, start)
+        yield _Source(path, stream, header, start, form)
+
+
+def _forget(mapping: mmap.mmap, at: int, size: int) -> None:
+    """Give the pages that lie wholly in front of the end of a piece back, where the system takes them."""
+    if hasattr(mapping, "madvise"):
+        first, last = -(-at // mmap.PAGESIZE), (at + size) // mmap.PAGESIZE
+        if last > first:
+            mapping.madvise(mmap.MADV_DONTNEED, first * mmap.PAGESIZE, (last - first) * mmap.PAGESIZE)
+
+
+def _damaged(path: Path, wrong: ValueError) -> WeightsError:
+    return WeightsError(f"{path} is damaged: {wrong}. Fetch or make these weights again.")
+
+
 def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    if wild := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+    _refuse_wild(path, [name for name, tensor in tensors.items() if not tensor.isfinite().all()])
+
+
+def _refuse_wild(path: Path, wild: list[str]) -> None:
+    if wild:
         raise WeightsError(f"{path} holds values that are not finite in {_listed(wild)}. Train or fetch these weights again.")
 
 

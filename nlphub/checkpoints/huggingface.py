@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from nlphub import __version__
 from nlphub.checkpoints import huggingface_tokenizer, native
 from nlphub.checkpoints.gate import check_shapes, read_foreign
-from nlphub.checkpoints.huggingface_config import FAMILIES, KINDS, config_from_huggingface, config_to_huggingface
+from nlphub.checkpoints.huggingface_config import KINDS, config_from_huggingface, config_to_huggingface, family_of
+from nlphub.checkpoints.relatives import RELATIVES
 from nlphub.errors import InputError, WeightsError
 from nlphub.files import publish, publish_folder, publish_json
 from nlphub.nn.encoder import Encoder
@@ -37,6 +38,8 @@ _EMBEDDINGS = {
     "task_type.weight": "task_type_embeddings.weight",
     "norm.weight": "LayerNorm.weight",
     "norm.bias": "LayerNorm.bias",
+    "project.weight": "project.weight",  # of narrow embeddings, see nlphub.checkpoints.relatives
+    "project.bias": "project.bias",
 }
 _BLOCK = {
     "out": "attention.output.dense",
@@ -65,6 +68,7 @@ _DERIVED = re.compile(r"(^|\.)(position_ids|token_type_ids)$|^cls\.predictions\.
 _PREFIX = re.compile(r"^(bert|ernie)\.")
 _MAX_VOCABULARY = 1 << 24  # bytes
 _TIED = ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias")  # transformers leaves them out of its files too
+_FAMILIES = ("bert", "ernie")  # whose names these are
 _WRITTEN = {native.CONFIG, native.WEIGHTS, *huggingface_tokenizer.FILES}
 
 
@@ -106,12 +110,12 @@ def save_folder(
         InputError: a head or model type that cannot be written, or ``folder`` holds something that this function did not write.
     """
     task = head.task if head is not None else None
-    if model_type not in FAMILIES or task not in KINDS:
+    if model_type not in _FAMILIES or task not in KINDS:
         raise InputError(
             f"model_type={model_type!r} with the head {task!r} cannot be written as a Hugging Face folder; there are "
-            f"{' and '.join(FAMILIES)}, with the heads {', '.join(filter(None, KINDS))} or none"
+            f"{' and '.join(_FAMILIES)}, with the heads {', '.join(filter(None, KINDS))} or none"
         )
-    if reason := why_not(head):
+    if reason := why_not(head) or _why_not_as(model_type, encoder):
         raise InputError(reason)
     path = Path(folder).absolute()
     _require_own(path)
@@ -126,6 +130,13 @@ def why_not(head: Head | None) -> str | None:
     if head.form:
         return f"a head of the kind {head.form['kind']!r} has no place in a Hugging Face folder; fine-tune with train.method=finetune"
     return None if head.task in KINDS else f"transformers has no network for the head of task {head.task!r}"
+
+
+def _why_not_as(model_type: str, encoder: Encoder) -> str | None:
+    """Why an encoder is no model of a family with BERT's names."""
+    if family_of(encoder.config) != "bert":
+        return f"this is an {family_of(encoder.config)} encoder, not {model_type}: save the module, then nlphub convert --to transformers"
+    return None
 
 
 def write_files(
@@ -166,6 +177,8 @@ def load_folder(folder: str | Path) -> Loaded:
         native.refuse_foreign(path)
         raise WeightsError(f"There is no {native.WEIGHTS} in {path}; weights in several files are not read: save them in one")
     state = read_foreign(weights, skip=_DERIVED)
+    if config.get("model_type") in RELATIVES:
+        raise WeightsError(f"{path} holds an {config['model_type']} model: nlphub convert {path.name} --to native --out FOLDER")
     with torch.device("meta"):  # no memory before the file has shown that it holds as much as its config says
         encoder = Encoder(config_from_huggingface(config, state))
     found = {name: tensor.float() for name, tensor in from_huggingface(state).items()}
@@ -215,7 +228,7 @@ def to_huggingface(encoder: Encoder, head: Head | None = None, *, prefix: str = 
     theirs = {
         f"{prefix}.embeddings.{_EMBEDDINGS[name]}": ours[f"embeddings.{name}"] for name in _EMBEDDINGS if f"embeddings.{name}" in ours
     }
-    for layer in range(encoder.config.layers):
+    for layer in range(len(encoder.blocks)):
         _fill_heads(ours, layer, encoder.config.width - encoder.config.mixed)
         theirs |= _block_out(ours, layer, f"{prefix}.encoder.layer.{layer}")
     if head is not None:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from nlphub import __version__
 from nlphub.calibration import REFERENCES
-from nlphub.checkpoints.compact import Shape, compact
-from nlphub.checkpoints.gate import baidu_hint, read_tensors
+from nlphub.checkpoints.compact import compact
+from nlphub.checkpoints.gate import baidu_hint, fill_tensors
 from nlphub.errors import InputError, WeightsError, brief
 from nlphub.files import publish, publish_json
 from nlphub.hub.cards import TASKS
@@ -163,13 +163,8 @@ def load_weights(folder: Path, *, encoder: Encoder, head: Head | None = None, al
     if path.suffix in _FOREIGN or not path.is_file():
         refuse_foreign(path if path.is_file() else folder)
         raise WeightsError(f"There are no weights at {path}")
-    targets = tensors(encoder, head)
-    expected: dict[str, Shape] = {name: tuple(tensor.shape) for name, tensor in targets.items()}
     own = (f"heads.{head.task}.",) if head is not None else ()
-    found = read_tensors(path, expected, ignore=("heads.",) if allow_other_heads else (), strict=own)
-    with torch.no_grad():
-        for name, target in targets.items():
-            target.copy_(found[name])
+    fill_tensors(path, tensors(encoder, head), ignore=("heads.",) if allow_other_heads else (), strict=own)
 
 
 def load_matching(folder: Path, config: Mapping[str, Any], *, encoder: Encoder, head: Head | None, labels: Sequence[str]) -> Head | None:

@@ -9,6 +9,7 @@ from nlphub.checkpoints import native
 from nlphub.checkpoints.gate import names_in, read_tensors
 from nlphub.checkpoints.huggingface import to_huggingface
 from nlphub.checkpoints.pivot import POOLER, Checkpoint, Fate
+from nlphub.checkpoints.relatives import RELATIVES
 from nlphub.errors import WeightsError
 from nlphub.hub import zoo
 from nlphub.nn.config import EncoderConfig
@@ -44,18 +45,26 @@ def read_module(folder: Path) -> Checkpoint:
     outputs = tuple(outputs_of(task, labels)) if task and task != "mlm" else ()
     with torch.device("meta"):
         encoder = Encoder(numbers)
-        heads = [parts.heads[name](numbers.width, numbers.vocab if name == "mlm" else len(outputs)) for name in tasks]
+        names = {"mlm": ("",) * numbers.vocab}
+        heads = [parts.heads[name].fitting(numbers, names.get(name, outputs), dropout=numbers.dropout) for name in tasks]
     tensors = _read(folder / native.WEIGHTS, encoder, heads)
     fates = tuple(Fate(name, name, "copied") for name in sorted(tensors))
     return Checkpoint(
         numbers.whole(),  # as the weights under their names are
-        "ernie" if config["architecture"] == "ernie" or numbers.task_types else "bert",
+        _family(config["architecture"], numbers),
         _under_their_names(tensors, encoder, heads),
         task=None if task == "mlm" else task,
         labels=outputs,
         tokenizer=tokenizer,
         fates=fates,
     )
+
+
+def _family(architecture: str, numbers: EncoderConfig) -> str:
+    """Whose checkpoint it is, or would be: our own modules are BERT's mathematics."""
+    if architecture in RELATIVES:
+        return architecture
+    return "ernie" if architecture == "ernie" or numbers.task_types else "bert"
 
 
 def _read(path: Path, encoder: Encoder, heads: list[Head]) -> dict[str, Tensor]:

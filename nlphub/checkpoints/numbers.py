@@ -58,6 +58,11 @@ def official(name: str) -> Official:
     return Official(own, table[own]["numbers"], table[own]["source"])
 
 
+def known_numbers(name: str) -> Official | None:
+    """The numbers of a module, ``None`` where only its own config knows them."""
+    return official(name) if name in _table() else None
+
+
 def numbers_of(given: str | Path | None) -> dict[str, Any] | None:
     """What ``--numbers`` means: a name, or the path of a config.json."""
     if given is None:
@@ -65,14 +70,14 @@ def numbers_of(given: str | Path | None) -> dict[str, Any] | None:
     return native.read_json(Path(given)) if Path(given).suffix == ".json" else official(str(given)).facts
 
 
-def check_agreement(path: Path, config: Mapping[str, Any], given: Mapping[str, Any] | None) -> None:
-    """Compare the config beside the weights with the numbers that the caller named.
+def check_agreement(path: Path, config: Mapping[str, Any], given: Mapping[str, Any] | None, *, of: str = "--numbers") -> None:
+    """Compare the config beside the weights with the numbers that the caller named, or that are known ``of`` a module.
 
     Raises:
         InputError: they contradict one another.
     """
     both = [(name, config[name], value) for name, value in (given or {}).items() if name in config]
-    wrong = [f"{name} is {there!r} there, and {value!r} by --numbers" for name, there, value in both if there != value]
+    wrong = [f"{name} is {brief(there)} there, and {value!r} by {of}" for name, there, value in both if there != value]
     if wrong:
         raise InputError(f"{path} contradicts the numbers that were asked for:", wrong)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nlphub.checkpoints.huggingface import from_huggingface
+from nlphub.checkpoints.relatives import name_in
 from nlphub.errors import WeightsError
 from nlphub.nn.config import EncoderConfig
 from nlphub.text.tokenizers import Tokenizer
@@ -23,6 +24,7 @@ WORDS = "embeddings.word_embeddings.weight"
 TIED = {"cls.predictions.decoder.weight": WORDS, "cls.predictions.decoder.bias": "cls.predictions.bias"}
 BUFFER = re.compile(r"(^|\.)(position_ids|token_type_ids)$")
 
+_REPLACED = re.compile(r"^discriminator_predictions\.(dense|dense_prediction)\.(weight|bias)$")  # of ELECTRA
 _NEXT_SENTENCE = re.compile(r"^cls\.seq_relationship\.(weight|bias)$")
 _OLD_NORM = {"gamma": "weight", "beta": "bias"}  # of TensorFlow, and of files that were made from its checkpoints
 
@@ -48,7 +50,7 @@ class Checkpoint:
 
     Attributes:
         config: the numbers of the encoder.
-        family: ``bert`` or ``ernie``.
+        family: ``bert``, ``ernie``, ``albert`` or ``electra``.
         tensors: float32 under Hugging Face's names without prefix.
         task: of its head; ``None`` for a bare encoder, with or without a masked-language head.
         labels: names of the head's outputs, in the order of the logits.
@@ -81,9 +83,9 @@ class Named:
     what: str = "copied"
 
 
-def bare(name: str) -> str:
-    """A name of Hugging Face's without prefix, and with today's words for the parts of a norm."""
-    head, _, last = re.sub(r"^(bert|ernie)\.", "", name).rpartition(".")
+def bare(name: str, family: str = "bert") -> str:
+    """A name of Hugging Face's without prefix, as BERT has it, and with today's words for the parts of a norm."""
+    head, _, last = name_in(re.sub(r"^(bert|ernie)\.", "", name), family).rpartition(".")
     return f"{head}.{_OLD_NORM.get(last, last)}"
 
 
@@ -127,6 +129,8 @@ def _not_a_weight(name: str, tensor: Tensor, found: Mapping[str, Named], task: s
         return "left out: a buffer that counts positions"
     if _NEXT_SENTENCE.search(name):
         return "left out: the head for next sentences, which only pretraining uses"
+    if _REPLACED.search(name):
+        return "left out: the head for replaced tokens, which only pretraining uses"
     if name in POOLER and task == "token-cls":
         return "left out: a head for tokens does not use the pooler"
     twin = found.get(TIED.get(name, ""))

@@ -29,7 +29,7 @@ _STATIC_EPS, _PADDLE_EPS = 1e-5, 1e-12
 
 
 def read_huggingface(folder: Path, *, task: str | None = None) -> Checkpoint:
-    """A folder of ``transformers``: BERT or ERNIE, from model.safetensors or else from pytorch_model.bin.
+    """A folder of ``transformers``: BERT, ERNIE, ALBERT or ELECTRA, from model.safetensors or else from pytorch_model.bin.
 
     Args:
         task: of the classifier, where config.json does not name its class.
@@ -47,7 +47,8 @@ def read_huggingface(folder: Path, *, task: str | None = None) -> Checkpoint:
         state |= {name: torch.empty(0) for name in names_in(safe, buffers=BUFFER) - state.keys()}
     else:
         state = read_torch(path)
-    found = {bare(name): _named(name, tensor) for name, tensor in state.items()}
+    family = str(facts.get("model_type"))
+    found = {bare(name, family): _named(name, tensor) for name, tensor in state.items()}
     return _checkpoint(folder, path, facts, found, task)
 
 
@@ -161,7 +162,8 @@ def _of_heads(config: EncoderConfig, outputs: int, found: Mapping[str, Any]) -> 
     d, v, n = config.width, config.vocab, outputs
     pool = {"pool.weight": (d, d), "pool.bias": (d,)}
     classifier = {"classifier.weight": (n, d), "classifier.bias": (n,)}
-    words = {"transform.weight": (d, d), "transform.bias": (d,), "norm.weight": (d,), "norm.bias": (d,), "bias": (v,)}
+    e = config.embedded
+    words = {"transform.weight": (e, d), "transform.bias": (e,), "norm.weight": (e,), "norm.bias": (e,), "bias": (v,)}
     whole: dict[str, dict[str, tuple[int, ...]]] = {"seq-cls": pool | (classifier if n else {}), "token-cls": classifier, "mlm": words}
     there = {name.split(".")[1] for name in found if name.startswith("heads.")}
     return {f"heads.{task}.{name}": shape for task in there for name, shape in whole[task].items()}

@@ -17,6 +17,7 @@ from nlphub.checkpoints.huggingface_config import config_to_huggingface
 from nlphub.checkpoints.native_source import POOL
 from nlphub.checkpoints.paddle import name_for, write_pdparams
 from nlphub.checkpoints.pivot import TIED, Checkpoint, ours
+from nlphub.checkpoints.relatives import RELATIVES, name_out
 from nlphub.errors import InputError, WeightsError
 from nlphub.files import publish, publish_json
 from nlphub.hub import zoo
@@ -50,7 +51,8 @@ def write_native(folder: Path, found: Checkpoint, *, architecture: str) -> None:
     tasks = ([found.task] if found.task else []) + (["mlm"] if found.fills_masks else [])
     with torch.device("meta"):
         encoder = Encoder(found.config)
-        heads = {task: parts.heads[task](found.config.width, len(found.labels) if task != "mlm" else found.config.vocab) for task in tasks}
+        names = {"mlm": ("",) * found.config.vocab}
+        heads = {task: parts.heads[task].fitting(found.config, names.get(task, found.labels), dropout=0.0) for task in tasks}
     _load(encoder, heads, named)
     native.save_checkpoint(
         folder,
@@ -68,15 +70,21 @@ def write_huggingface(folder: Path, found: Checkpoint, *, family: str) -> None:
     """A folder that ``transformers`` opens.
 
     Args:
-        family: ``ernie``, or ``bert``, for which a task type is folded into the token types.
+        family: of the checkpoint; an ERNIE may become ``bert``, for which a task type is folded into the token types.
     """
     tensors = folded(found) if family == "bert" else found.tensors
-    prefix = f"{family}." if found.task or found.fills_masks else ""  # as save_pretrained of a bare model names them
-    state = {(prefix if name.startswith(_ENCODER) else "") + name: tensor.contiguous() for name, tensor in tensors.items()}
+    has_head = bool(found.task) or found.fills_masks  # without one, as save_pretrained of a bare model names them
+    state = {_their_name(name, family, found.task, has_head): tensor.contiguous() for name, tensor in tensors.items()}
     publish_json(folder / native.CONFIG, _facts(found, family) | {"nlphub": __version__, "tie_word_embeddings": True})
     _write_tokenizer(folder, found)
     with publish(folder / native.WEIGHTS) as stream:
         stream.write(save(state, {"format": "pt"}))
+
+
+def _their_name(name: str, family: str, task: str | None, has_head: bool) -> str:
+    if family in RELATIVES:
+        return name_out(name, family, task=task, prefixed=has_head)
+    return f"{family}.{name}" if has_head and name.startswith(_ENCODER) else name
 
 
 def write_paddle(folder: Path, found: Checkpoint, *, family: str) -> None:

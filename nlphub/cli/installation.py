@@ -134,13 +134,13 @@ def _threads() -> str:
 
 def _shipped() -> Iterator[Fact]:
     """The bundle: every file of every module hashed, every tokenizer and recipe opened."""
-    from nlphub.hub import store
+    from nlphub.hub import checking
     from nlphub.hub.registry import load_registry
     from nlphub.recipe import load_any_recipe, recipe_names
     from nlphub.text.tokenizers import load_tokenizer
 
     cards = load_registry().cards
-    problems = [f"{card.title}: {problem}" for card in cards for problem in store.verify_bundle(card)]
+    problems = [f"{card.title}: {problem}" for card in cards for problem in checking.verify_bundle(card)]
     yield _judged("modules", problems, f"{len(cards)} in the registry; files that ship with nlphub have their digests")
     folders = sorted(folder.parent for folder in (paths.bundle() / "tokenizers").glob("*/nlphub_tokenizer.json"))
     yield _judged("tokenizers", _failures(lambda folder: load_tokenizer(folder), folders), ", ".join(folder.name for folder in folders))

@@ -80,11 +80,14 @@ def add(
 
     Example: nlphub hub add ernie_tiny --to /srv/hub
     """
+    from nlphub.cli.hub import installer
     from nlphub.hub import own
     from nlphub.hub.registry import find_module
 
     for name in names:
-        done = own.add(find_module(name, refresh=True), to=to, key=key)
+        card = find_module(name, refresh=True)
+        installer(card)(card)
+        done = own.add(card, to=to, key=key)
         print(f"{done.card.title} is in {to}")
 
 
@@ -138,6 +141,49 @@ def sign(folder: Folder, key: Annotated[Path, typer.Option(help="Private key fil
     from nlphub.hub.signing import PREFIX
 
     print(f"{folder} is signed by {PREFIX}{own.sign(folder, key)}")
+
+
+@hubs.command()
+def yank(
+    name: Annotated[str, typer.Argument(help="my_intent==1.0.0: exactly one version.")],
+    to: Annotated[Path, typer.Option("--to", help="The hub's folder.")],
+    reason: Annotated[str | None, typer.Option(help="One line that says why.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="It may be installed again.")] = False,
+    key: Key = None,
+) -> None:
+    """Take a version back: it is not chosen for new installations any more, and where it is installed there is a warning.
+
+    Example: nlphub hub yank my_intent==1.0.0 --to /srv/hub --reason "wrong labels"
+    """
+    from nlphub.hub import withdrawing
+
+    name, _, version = name.partition("==")
+    if undo == (reason is not None):
+        raise InputError("give --reason TEXT, or --undo")
+    withdrawing.yank(to, name, version, reason=reason, key=key)
+    print(f"{name} {version} in {to} {'may be installed again' if undo else 'is yanked'}")
+
+
+@hubs.command()
+def expire(
+    folder: Folder,
+    on: Annotated[str | None, typer.Option(help="The last day, e.g. 2027-01-31; default: the registry is good for ever.")] = None,
+    key: Key = None,
+) -> None:
+    """Say until which day you vouch for a hub: after it nothing new is installed from its registry until you write it anew.
+
+    Example: nlphub hub expire /srv/hub --on 2027-01-31 --key ~/hub.key
+    """
+    from datetime import date
+
+    from nlphub.hub import withdrawing
+
+    try:
+        last = date.fromisoformat(on) if on is not None else None
+    except ValueError as wrong:
+        raise InputError(f"--on {on!r} is no day; write it as 2027-01-31") from wrong
+    withdrawing.expire(folder, last, key=key)
+    print(f"{folder} {f'expires after {last}' if last else 'does not expire'}")
 
 
 @hubs.command()

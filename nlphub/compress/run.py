@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nlphub.checkpoints import native
+from nlphub.checkpoints import native, upstream
 from nlphub.compress.card import card_text
 from nlphub.compress.shrink import Shape, Smaller, Words, shrink
 from nlphub.data.examples import Examples, Splits
@@ -20,7 +20,6 @@ from nlphub.data.read import load_data, load_splits
 from nlphub.errors import InputError
 from nlphub.files import publish_folder, publish_text, recover_folder
 from nlphub.hub.registry import find_module
-from nlphub.hub.store import install
 from nlphub.labels import ONE_LABEL, score_name
 from nlphub.module import Module
 from nlphub.recipe import Recipe, load_any_recipe
@@ -127,7 +126,7 @@ def _opened(source: str | Path) -> tuple[Module, Recipe | None]:
     folder = Path(source).expanduser()
     if not folder.is_dir():
         card = find_module(str(source))
-        shipped = native.load_config(install(card)).get("heads", [])
+        shipped = native.load_config(upstream.install(card)).get("heads", [])
         return Module(card.name, version=card.version, task="mlm" if "mlm" in shipped else None), None
     recipe = load_any_recipe(folder / RECIPE) if facts(folder) is not None and (folder / RECIPE).is_file() else None
     module = Module(directory=folder, import_code=False)

@@ -44,6 +44,8 @@ class Shape:
         """What an encoder of these numbers cannot become."""
         wanted = {"layers": self.layers, "heads": self.heads, "inner": self.inner}
         there = {name: getattr(config, name) for name in wanted}
+        if config.shared and any(value is not None for value in wanted.values()):
+            return ["layers, heads and inner units cannot be cut: all layers of this module share their weights; cut its vocabulary"]
         return [
             f"{name}={value}: this module has {there[name]}; give a number from 1 to {there[name]}"
             for name, value in wanted.items()

@@ -16,7 +16,7 @@ import torch
 from nlphub import __version__
 from nlphub.calibration import NEUTRAL, Calibration, softmax
 from nlphub.checkpoints import huggingface
-from nlphub.checkpoints.huggingface_config import config_to_huggingface
+from nlphub.checkpoints.huggingface_config import config_to_huggingface, family_of
 from nlphub.checkpoints.native import weights_digest
 from nlphub.data.batching import pack, pad
 from nlphub.errors import ExportError, require
@@ -141,20 +141,7 @@ def export_artefact(
     length = card.get("max_length", min(tokenizer.max_length, encoder.config.positions))
     answering = textgraph.Answering(tokenizer, labels, calibration, length)
     settings = textgraph.TextSettings.of(head, pairs=pairs, top_k=top_k)
-    facts: dict[str, Any] = {
-        "architecture": card.get("architecture"),
-        "calibration": calibration.as_dict(),
-        "decoding": head.decoding,
-        "labels": list(labels),
-        "max_length": length,
-        "nlphub": __version__,
-        "opset": OPSET,
-        "recipe": card.get("recipe"),
-        "task": head.task,
-        "tokenizer": {"digest": tokenizer.digest},
-        "variant": variant_of(head),
-        "weights": weights_digest(encoder, head),
-    }
+    facts = _facts(encoder, head, tokenizer, labels=labels, card=card) | {"calibration": calibration.as_dict(), "max_length": length}
     with publish_folder(folder.absolute()) as temporary:
         parity = require_parity(_write_graphs(model, temporary, tokenizer))
         text: TextParity | str = textgraph.why_not(head, tokenizer) or textgraph.make_text_graph(
@@ -183,6 +170,22 @@ def export_artefact(
     return ExportReport(folder, parity, {path: int(entry["bytes"]) for path, entry in files.items()}, text, facts.get("reduced"))
 
 
+def _facts(encoder: Encoder, head: Head, tokenizer: Tokenizer, *, labels: Sequence[str], card: Mapping[str, Any]) -> dict[str, Any]:
+    """What the artefact says of the module that it was made from."""
+    return {
+        "architecture": card.get("architecture"),
+        "decoding": head.decoding,
+        "labels": list(labels),
+        "nlphub": __version__,
+        "opset": OPSET,
+        "recipe": card.get("recipe"),
+        "task": head.task,
+        "tokenizer": {"digest": tokenizer.digest},
+        "variant": variant_of(head),
+        "weights": weights_digest(encoder, head),
+    }
+
+
 def _write_graphs(model: DenseModel, folder: Path, tokenizer: Tokenizer) -> Parity:
     """The graph of ids; of a bi-encoder one from a text to its vector, and one that compares two vectors."""
     if not isinstance(model.head, BiEncoderHead):
@@ -199,10 +202,13 @@ def _write_graphs(model: DenseModel, folder: Path, tokenizer: Tokenizer) -> Pari
 
 def _write_weights(folder: Path, model: DenseModel, tokenizer: Tokenizer, outputs: Sequence[str]) -> None:
     """config.json; beside it weights and tokenizer as ``transformers`` reads them, where it has such a network."""
-    if isinstance(tokenizer, CharacterTokenizer) and not huggingface.why_not(model.head):
+    family = family_of(model.encoder.config)
+    if isinstance(tokenizer, CharacterTokenizer) and family == "bert" and not huggingface.why_not(model.head):
         huggingface.write_files(folder, encoder=model.encoder, tokenizer=tokenizer, head=model.head, labels=outputs)
     else:
-        publish_json(folder / artefact.CONFIG, config_to_huggingface(model.encoder.config, labels=outputs, task=model.head.task))
+        publish_json(
+            folder / artefact.CONFIG, config_to_huggingface(model.encoder.config, labels=outputs, task=model.head.task, model_type=family)
+        )
 
 
 def require_graphs(task: str) -> None:

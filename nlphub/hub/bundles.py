@@ -21,9 +21,9 @@ from typing import IO, Any
 
 from nlphub.errors import InputError, StoreError
 from nlphub.files import json_text, publish, require_space, sha256
-from nlphub.hub import lockfile, private, store
+from nlphub.hub import checking, lockfile, private, store
 from nlphub.hub.addresses import FILE
-from nlphub.hub.cards import Card, FileEntry
+from nlphub.hub.cards import Card, FileEntry, facts_of
 from nlphub.hub.document import MAX_BYTES, SCHEMA, parse
 from nlphub.hub.manifest import MANIFEST, Member, check_directory, check_members, check_name_of, parse_manifest
 from nlphub.hub.part import Part
@@ -77,6 +77,7 @@ def write_bundle(target: Path, cards: Sequence[Card], *, recipes: Sequence[Path]
     packed = []
     for card in chosen:
         place = store.install(card, rehash=True)
+        card = store.settled(card)
         lock = lockfile.read(place) or {}
         entries = [_packed(card, lock[entry.path].entry) for entry in card.files]
         packed.append(replace(card, files=tuple(sorted(entries, key=lambda entry: entry.path))))
@@ -138,7 +139,7 @@ def install_bundle(path: Path, *, extras_to: Path | None = None) -> tuple[Bundle
             private.make(place)
             for entry in card.files:
                 private.make((place / entry.path).parent)
-                if store.file_problem(place / entry.path, entry):
+                if checking.file_problem(place / entry.path, entry):
                     _receive(archive, entry, place / entry.path)
         for extra in bundle.extras if extras_to else ():
             _extract(archive, extra, bundle.files[extra], Path(str(extras_to)) / extra)
@@ -176,7 +177,7 @@ def _packed(card: Card, entry: FileEntry) -> FileEntry:
 def _modules(cards: Iterable[Card]) -> dict[str, Any]:
     modules: dict[str, list[dict[str, Any]]] = {}
     for card in cards:
-        modules.setdefault(card.name, []).append({key: value for key, value in asdict(card).items() if key != "name"})
+        modules.setdefault(card.name, []).append({key: value for key, value in facts_of(card).items() if key != "name"})
     return dict(modules)
 
 
@@ -217,6 +218,7 @@ def _whole(archive: zipfile.ZipFile, path: str, member: Member | None) -> bytes:
 def _card_problems(cards: Sequence[Card], files: Mapping[str, Member]) -> Iterator[str]:
     """What the registry says that the manifest does not, and the other way round."""
     named = {FILE}
+    yield from (f"{card.title}: is only a way to make it; a bundle holds modules whole" for card in cards if card.is_made)
     for card in cards:
         for entry in card.files:
             path = f"modules/{card.name}/{card.version}/{entry.path}"

@@ -1,14 +1,17 @@
 """The text of a registry: from bytes that anybody may have written to checked cards, and back to the bytes that a signature is over.
 
-``{"schema": 1, "modules": {name: card or list of cards}, "serial": 7, "signature": {"key": ..., "value": ...}}``; the last two are
-optional. What is signed is the document itself, without ``signature``, in one canonical form, so it is one file that is replaced whole.
+``{"schema": 1, "modules": {name: card or list of cards}, "serial": 7, "expires": "2027-01-31", "signature": {"key": ..., "value": ...}}``;
+the last three are optional. What is signed is the document itself, without ``signature``, in one canonical form, so it is one file that is
+replaced whole.
 """
 
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,7 +22,7 @@ from nlphub.hub.cards import Card
 SCHEMA = 1
 MAX_BYTES = 4 << 20
 _MOST = 1 << 53  # of a serial: every JSON reader has such numbers exactly
-_KEYS = {"schema", "modules", "serial", "signature"}
+_KEYS = {"schema", "modules", "serial", "signature", "expires"}
 _SIGNATURE = {"key": re.compile("[0-9a-f]{64}"), "value": re.compile("[0-9a-f]{128}")}
 
 
@@ -33,6 +36,7 @@ class Document:
         key: the public key (64 hexadecimal digits) of whoever says to have signed it, or ``None``. Nothing is verified here.
         signature: 128 hexadecimal digits, or ``None``.
         signed: the bytes that the signature is over.
+        expires: the last day on which its owner vouches for it; ``None`` where it does not say.
     """
 
     cards: tuple[Card, ...]
@@ -40,6 +44,7 @@ class Document:
     key: str | None = None
     signature: str | None = None
     signed: bytes = b""
+    expires: date | None = None
 
 
 def parse(data: bytes) -> tuple[Document, list[str]]:
@@ -57,7 +62,8 @@ def parse(data: bytes) -> tuple[Document, list[str]]:
     if problems := [*_problems(values), *problems]:
         return Document(tuple(cards)), problems
     signature = values.get("signature", {})
-    found = Document(tuple(cards), values.get("serial", 0), signature.get("key"), signature.get("value"), canonical(values))
+    last = date.fromisoformat(values["expires"]) if "expires" in values else None
+    found = Document(tuple(cards), values.get("serial", 0), signature.get("key"), signature.get("value"), canonical(values), last)
     return found, []
 
 
@@ -84,7 +90,8 @@ def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def without_sources(card: Card) -> tuple[Any, ...]:
     """What makes two cards the same module, wherever its files come from; differs from all others while a digest is unknown."""
     files = tuple(sorted((entry.path, entry.bytes, entry.sha256 or object()) for entry in card.files)) if _is_known(card) else (object(),)
-    return (card.name, card.version, card.licence, card.language, card.architecture, card.tokenizer, card.tasks, card.aliases, files)
+    same = (card.name, card.version, card.licence, card.language, card.architecture, card.tokenizer, card.tasks, card.aliases)
+    return (*same, files, card.origins)
 
 
 def _is_known(card: Card) -> bool:
@@ -97,6 +104,8 @@ def _problems(values: Mapping[str, Any]) -> Iterator[str]:
     serial, signature = values.get("serial", 0), values.get("signature")
     if type(serial) is not int or not 0 <= serial <= _MOST:
         yield f"serial={brief(serial)}: should be a whole number from 0"
+    if "expires" in values and not _is_day(values["expires"]):
+        yield f"expires={brief(values['expires'])}: should be a day as 2027-01-31"
     if signature is not None and not _is_signature(signature):
         yield 'signature: should be {"key": 64 hexadecimal digits, "value": 128 hexadecimal digits}'
     if signature is None and "signature" in values:
@@ -109,6 +118,12 @@ def _is_signature(value: Any) -> bool:
         and value.keys() == _SIGNATURE.keys()
         and all(isinstance(value[key], str) and pattern.fullmatch(value[key]) for key, pattern in _SIGNATURE.items())
     )
+
+
+def _is_day(value: Any) -> bool:
+    with suppress(ValueError):
+        return isinstance(value, str) and len(value) == 10 and bool(date.fromisoformat(value))
+    return False
 
 
 def _cards(modules: Mapping[str, Any]) -> tuple[list[Card], list[str]]:
@@ -131,6 +146,8 @@ def _explain(wrong: ValidationError) -> Iterator[str]:
             yield f"{key} is missing"
         elif error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             yield f"{key} is not a key of the schema"
+        elif not error["loc"] and error["type"] == "value_error":  # of the card as a whole
+            yield error["msg"].removeprefix("Value error, ")
         else:
             yield f"{key}={brief(error['input'])}: {error['msg'].removeprefix('Value error, ')}"
 

@@ -1,10 +1,12 @@
 """One file of a module, from the first of its sources that gives the right bytes: retried, resumed, verified, moved into place.
 
-Sources are ``bundle:path`` (ships with nlphub), ``file:///path``, ``http(s)://...`` and ``hf://org/repo@commit/path``.
+Sources are ``bundle:path`` (ships with nlphub), ``file:///path``, ``http(s)://...`` and ``hf://org/repo@commit/path``. The name of a branch
+or tag is made the commit that it means at this moment, which the entry that is returned then says.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,9 +16,10 @@ from nlphub import paths
 from nlphub.errors import DigestError, FetchError, OfflineError, StoreError
 from nlphub.files import require_space, sha256
 from nlphub.hub.cards import FileEntry
-from nlphub.hub.names import is_remote
+from nlphub.hub.names import is_commit, is_remote, split_hub
 from nlphub.hub.part import Part, workshop
-from nlphub.hub.transport import PassingError, Patience, request
+from nlphub.hub.revisions import ask, commit_of
+from nlphub.hub.transport import AbsentError, PassingError, Patience, request
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ def fetch(entry: FileEntry, target: Path, *, label: str, progress: Progress | No
     Raises:
         OfflineError: only a network has it, and ``NLPHUB_OFFLINE`` is set.
         DigestError: a source has other bytes than promised, and no other source is right.
+        AbsentError: every source answers that there is no such file.
         FetchError: no source has it.
         StoreError: the disk is full or fails.
     """
@@ -78,6 +82,25 @@ def refuse_offline(entries: Iterable[FileEntry], folder: Path, *, label: str) ->
     )
 
 
+def of_one_moment(entries: Iterable[FileEntry]) -> list[FileEntry]:
+    """Entries whose branches of Hugging Face are made the commits that they mean now, one for all files of a repository.
+
+    Where nobody answers, a branch stays as it is: fetching it says why.
+    """
+    commits: dict[tuple[str, str], str] = {}
+
+    def settled(source: str) -> str:
+        if not source.startswith("hf://") or is_commit(split_hub(source)[1]) or paths.offline():
+            return source
+        name, revision, path = split_hub(source)
+        with suppress(FetchError):
+            commit = commits.setdefault((name, revision), commits.get((name, revision)) or commit_of(name, revision, path))
+            return f"hf://{name}@{commit}/{path}"
+        return source
+
+    return [replace(entry, sources=tuple(map(settled, entry.sources))) for entry in entries]
+
+
 @dataclass(frozen=True, slots=True)
 class _Delivery:
     """One call of :func:`fetch`."""
@@ -93,11 +116,13 @@ class _Delivery:
         for source in self.entry.sources:
             log.info("%s: fetching %s from %s", label, self.entry.path, source)
             try:
-                return replace(self._from(source), sources=(source,))
+                settled = _settled(source)
+                return replace(self._from(settled), sources=(settled,))
             except FetchError as failure:
                 log.info("%s: %s %s", label, source, failure)
                 failures.append((source, failure))
         kind = DigestError if any(isinstance(failure, DigestError) for _, failure in failures) else FetchError
+        kind = AbsentError if all(isinstance(failure, AbsentError) for _, failure in failures) else kind
         reasons = "".join(f"\n  - {source} {failure}" for source, failure in failures)
         raise kind(f"{label}: {self.entry.path} could not be fetched:{reasons}")
 
@@ -119,6 +144,8 @@ class _Delivery:
             total = self._agreed(path.stat().st_size)
             with path.open("rb") as stream:
                 self._receive(iter(lambda: stream.read(_BLOCK), b""), total)
+        except FileNotFoundError as missing:
+            raise AbsentError("cannot be read: No such file or directory") from missing
         except OSError as failure:
             raise FetchError(f"cannot be read: {failure.strerror}") from failure
         return self._checked()
@@ -127,10 +154,9 @@ class _Delivery:
         """A file of a Hugging Face repository, through its own client, which knows endpoints, tokens and storage. Where the repository only
         points to a large file elsewhere, by an address that needs no token, that is fetched as any other: with resuming."""
         from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
 
-        organisation, repository, path = source.removeprefix("hf://").split("/", 2)
-        repository, _, commit = repository.partition("@")
-        name = f"{organisation}/{repository}"
+        name, commit, path = split_hub(source)
         if self.entry.sha256 is not None and (address := _linked(name, path, commit)):
             try:
                 return self._download(address)
@@ -141,6 +167,8 @@ class _Delivery:
         with workshop(self.target) as folder:
             try:
                 found = hf_hub_download(name, path, revision=commit, local_dir=folder)
+            except EntryNotFoundError as missing:
+                raise AbsentError(f"cannot be had: {missing}") from missing
             except Exception as failure:  # its client raises errors of several libraries; each is the failure of one source, no more
                 raise FetchError(f"cannot be had: {failure}") from failure
             return self._copy(Path(found))
@@ -217,14 +245,22 @@ class _Delivery:
             raise
 
 
+def _settled(source: str) -> str:
+    """A source that names its bytes for ever: the commit in place of a branch."""
+    if not source.startswith("hf://") or is_commit(split_hub(source)[1]) or paths.offline():
+        return source
+    name, revision, path = split_hub(source)
+    return f"hf://{name}@{commit_of(name, revision, path)}/{path}"
+
+
 def _linked(name: str, path: str, commit: str) -> str | None:
     """Where a file of Hugging Face really lies, if that is another server and as safe as the first one."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import hf_hub_url
 
     asked = hf_hub_url(name, path, revision=commit)
     try:
-        found = urlsplit(place := get_hf_file_metadata(asked).location)
-    except Exception as failure:  # of several libraries; the client asks again, and its failure is the one that counts
+        found = urlsplit(place := ask(name, commit, path).location)
+    except FetchError as failure:  # the client asks again, and its failure is the one that counts
         log.info("%s tells nothing about itself: %s", asked, failure)
         return None
     same_server = found.netloc == urlsplit(asked).netloc

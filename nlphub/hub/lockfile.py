@@ -1,20 +1,24 @@
-"""lock.json of a module in the store: what was installed, the digests that this pins, and the stamp of each verified file."""
+"""lock.json of a module in the store: what was installed, the digests that this pins, and the stamp of each verified file.
+
+Of a module that was made here from files of others (:mod:`nlphub.hub.making`) it pins those files too, under ``made_from``.
+"""
 
 import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from nlphub.errors import StoreError
 from nlphub.files import json_text
 from nlphub.hub import private
-from nlphub.hub.cards import Card, FileEntry
-from nlphub.hub.names import check_path, check_source
+from nlphub.hub.cards import Card, FileEntry, facts_of
+from nlphub.hub.names import check_path, check_raw_path, check_source
 from nlphub.hub.part import Part
 
 NAME = "lock.json"
@@ -34,6 +38,23 @@ class Locked:
     stamp: tuple[int, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a module was made from.
+
+    Attributes:
+        form: of the checkpoint, see :class:`~nlphub.hub.cards.Origin`.
+        files: as they were fetched, every size and digest known, with the source that gave each.
+    """
+
+    form: str
+    files: tuple[FileEntry, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """As it stands in a lock; :func:`made_of` reads it."""
+        return {"form": self.form, "files": {entry.path: _plain(entry) for entry in self.files}}
+
+
 Lock = Mapping[str, Locked]  # by path
 
 
@@ -43,10 +64,34 @@ def read(folder: Path) -> Lock | None:
     Raises:
         StoreError: it cannot be read, or is not what this file writes.
     """
+    found = _read(folder)
+    return None if found is None else found[0]
+
+
+def made_from(folder: Path) -> Made | None:
+    """What a module was made from; ``None`` where it was fetched as it is, or never came to its end. Raises as :func:`read`."""
+    found = _read(folder)
+    return None if found is None else found[1]
+
+
+def made_of(facts: Any) -> Made:
+    """What :meth:`Made.facts` gave.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is something else.
+    """
+    files = {check_raw_path(path): _checked(path, entry) for path, entry in facts["files"].items()}
+    if facts["form"] not in ("transformers", "paddle") or not files:
+        raise ValueError("made_from: a form or files that are none")
+    return Made(facts["form"], tuple(files.values()))
+
+
+def _read(folder: Path) -> tuple[Lock, Made | None] | None:
     try:
         with open(os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
-            files = json.loads(stream.read(_MAX_BYTES))["files"]
-        return {path: _locked(path, facts) for path, facts in files.items()}
+            facts = json.loads(stream.read(_MAX_BYTES))
+        made = facts.get("made_from")
+        return {path: _locked(path, entry) for path, entry in facts["files"].items()}, made_of(made) if made is not None else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as damage:
@@ -54,17 +99,19 @@ def read(folder: Path) -> Lock | None:
         raise StoreError(f"{folder / NAME} is damaged ({damage}). Run: nlphub remove {module} && nlphub install {module}") from damage
 
 
-def write(folder: Path, entries: Iterable[FileEntry], card: Card | None = None) -> None:
+def write(folder: Path, entries: Iterable[FileEntry], card: Card | None = None, *, made: Made | None = None) -> None:
     """Publish the lock of verified files.
 
     Args:
         card: what the registry says of the module; kept, so that it goes on having a name when its registry is gone.
+        made: from what it was made here.
 
     Raises:
         StoreError: it cannot be written.
     """
     files = {entry.path: _facts(entry, folder / entry.path) for entry in entries}
-    facts = {"card": asdict(card) if card is not None else None, "files": files, "name": folder.parent.name, "version": folder.name}
+    facts = {"card": facts_of(card) if card is not None else None, "files": files, "name": folder.parent.name, "version": folder.name}
+    facts |= {"made_from": made.facts()} if made is not None else {}
     part = Part(folder / NAME)
     try:
         part.write(json_text(facts).encode())
@@ -114,11 +161,22 @@ def _facts(entry: FileEntry, path: Path) -> dict[str, object]:
 
 
 def _locked(path: str, facts: Mapping[str, object]) -> Locked:
-    size, digest, sources, marks = facts["bytes"], facts["sha256"], facts["sources"], facts["stamp"]
-    if not isinstance(size, int) or not isinstance(digest, str) or not isinstance(sources, list) or not isinstance(marks, list):
+    marks = facts["stamp"]
+    if not isinstance(marks, list):
         raise ValueError(f"{path}: a value of the wrong type")
     length, modified, inode = (int(mark) for mark in marks)
-    return Locked(FileEntry(check_path(path), size, digest, tuple(map(check_source, sources))), (length, modified, inode))
+    return Locked(_checked(check_path(path), facts), (length, modified, inode))
+
+
+def _checked(path: str, facts: Mapping[str, object]) -> FileEntry:
+    size, digest, sources = facts["bytes"], facts["sha256"], facts["sources"]
+    if not isinstance(size, int) or not isinstance(digest, str) or not isinstance(sources, list):
+        raise ValueError(f"{path}: a value of the wrong type")
+    return FileEntry(path, size, digest, tuple(map(check_source, sources)))
+
+
+def _plain(entry: FileEntry) -> dict[str, Any]:
+    return {"bytes": entry.bytes, "sha256": entry.sha256, "sources": list(entry.sources)}
 
 
 def _placed(entry: FileEntry, folder: Path) -> FileEntry:

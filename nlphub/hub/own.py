@@ -8,16 +8,16 @@ begun with a key is signed anew with each of them.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nlphub import paths
 from nlphub.errors import InputError
 from nlphub.files import json_text, locked, publish, publish_folder, publish_text, recover_folder, require_space, sha256
-from nlphub.hub import lockfile, publishing, signing, store
+from nlphub.hub import checking, lockfile, publishing, signing, store
 from nlphub.hub.addresses import FILE
-from nlphub.hub.cards import Card
+from nlphub.hub.cards import Card, facts_of
 from nlphub.hub.document import MAX_BYTES, SCHEMA, Document, canonical, load_values, parse
 from nlphub.hub.names import CARD, check_name, check_version
 from nlphub.hub.registry import merge
@@ -106,7 +106,8 @@ def publish_module(
     known = publishing.facts(source, summary=summary, licence=licence, language=language, aliases=aliases or ())
     if not _is_hub(to):
         init(to, key=key)
-    with _changed(to, key) as modules:
+    with changed(to, key) as values:
+        modules = values["modules"]
         _refuse_overwriting(modules, name, version, to)
         if aliases is None and name in modules:
             known["aliases"] = _versions_of(modules, name)[-1]["aliases"]
@@ -124,15 +125,17 @@ def add(card: Card, *, to: Path, key: Path | None = None) -> Published:
         InputError: this version is there with other files; FetchError: it cannot be had.
     """
     place = store.install(card, rehash=True)
+    card = store.settled(card)
     lock = lockfile.read(place) or {}
     if not _is_hub(to):
         init(to, key=key)
-    with _changed(to, key) as modules:
+    with changed(to, key) as values:
+        modules = values["modules"]
         known = next((one for one in parse_hub(to).cards if (one.name, one.version) == (card.name, card.version)), None)
         if known is not None and {entry.path: entry.sha256 for entry in known.files} == {p: f.entry.sha256 for p, f in lock.items()}:
             return Published(known, to / MODULES / card.name / card.version)
         _refuse_overwriting(modules, card.name, card.version, to)
-        facts = {name: value for name, value in asdict(card).items() if name not in ("name", "files")}
+        facts = {name: value for name, value in facts_of(card).items() if name not in ("name", "files")}
         with _filled(to, card.name, card.version, [place / path for path in sorted(lock)], None, root=place) as files:
             _add(modules, card.name, {**facts, "files": files})
             added = _checked(to, modules, card.name, card.version)
@@ -179,7 +182,9 @@ def check(hub: Path) -> list[str]:
         for entry in card.files:
             for path in (source.removeprefix("bundle:") for source in entry.sources if source.startswith("bundle:")):
                 named.add(path)
-                problem = store.file_problem(hub / path, entry) if _is_inside(hub, path) else f"{entry.path}: a link leads out of the hub"
+                problem = (
+                    checking.file_problem(hub / path, entry) if _is_inside(hub, path) else f"{entry.path}: a link leads out of the hub"
+                )
                 wrong += [f"{card.title}: {problem}"] if problem else []
     return wrong + sorted(_foreign(hub, named))
 
@@ -196,13 +201,13 @@ def _foreign(hub: Path, named: set[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _changed(hub: Path, key: Path | None) -> Iterator[dict[str, Any]]:
-    """The modules of a hub, to be changed; written with the next serial when that ends well."""
+def changed(hub: Path, key: Path | None) -> Iterator[dict[str, Any]]:
+    """The registry of a hub as plain values, to be changed; written with the next serial, and signed, when that ends well."""
     with locked(hub / LOCK):
         values = _values(hub)
         _check_key(hub, values, key)
         before = canonical(values)
-        yield values["modules"]
+        yield values
         if canonical(values) != before:
             _write(hub, values, key)
 

@@ -17,7 +17,7 @@ from nlphub.files import publish_file, remove
 from nlphub.hub.cards import FileEntry
 
 _BLOCK = 1 << 20  # bytes copied at a time
-_MODE = 0o400  # a module's files are never written again
+MODE = 0o400  # a module's files are never written again
 
 
 class Part:
@@ -91,7 +91,7 @@ class Part:
         """
         try:
             self._stream.close()
-            publish_file(self._path, self._target, mode=_MODE)
+            publish_file(self._path, self._target, mode=MODE)
         except FileNotFoundError:
             raise
         except OSError as failure:

@@ -4,6 +4,7 @@ A registry is ``{"schema": 1, "modules": {name: card or list of cards}}``; a lis
 or an http(s) address: ``bundle:`` sources of another registry are relative to the place of its own registry.json.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +18,11 @@ from nlphub.hub.cards import TASKS, Card, FileEntry
 from nlphub.hub.document import without_sources
 from nlphub.hub.names import normal
 
-_PLANNED = {"ernie_tiny_baidu": "Baidu's checkpoint of the name ernie-tiny is no module to install; nlphub convert makes one of its files."}
+log = logging.getLogger(__name__)
+
+
+class YankedError(UnknownNameError):
+    """There are only versions that their owner took back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,12 @@ class Registry:
 
     @property
     def newest(self) -> list[Card]:
-        """The newest version of every module, sorted by name."""
-        return list({card.name: card for card in self.cards}.values())
+        """The newest version of every module, sorted by name; one that was yanked only where there is no other."""
+        every = {card.name: card for card in self.cards}
+        return list((every | {card.name: card for card in self.cards if card.yanked is None}).values())
 
     def find(self, name: str, version: str | None = None) -> Card:
-        """The newest card of a name or alias that meets the version conditions.
+        """The newest card of a name or alias that meets the version conditions, and was not yanked.
 
         Args:
             name: ``-`` and ``.`` may stand for ``_``; case does not matter.
@@ -40,8 +46,17 @@ class Registry:
 
         Raises:
             UnknownNameError: no such module, or no such version of it.
+            YankedError: only versions that were yanked.
             InputError: conditions that cannot be read.
         """
+        fitting = self.fitting(name, version)
+        offered = [card for card in fitting if card.yanked is None]
+        if not offered:
+            raise YankedError(f"{fitting[-1].title} is not to be installed any more: {fitting[-1].yanked}")
+        return offered[-1]
+
+    def fitting(self, name: str, version: str | None = None) -> list[Card]:
+        """All cards of a name or alias that meet the version conditions, the newest one last, yanked ones too. Raises as :meth:`find`."""
         found = [card for card in self.cards if normal(name) in _names_of(card)]
         if not found:
             raise UnknownNameError(self._unknown(name))
@@ -49,7 +64,7 @@ class Registry:
         if not fitting:
             there = ", ".join(card.version for card in found)
             raise UnknownNameError(f"{found[0].name} has no version {brief(version)} in this registry; there is {there}")
-        return fitting[-1]
+        return fitting
 
     def search(self, text: str) -> list[Card]:
         """The newest versions of all modules in whose name, aliases, summary, language, upstream or tasks every word occurs."""
@@ -58,15 +73,14 @@ class Registry:
 
     def _unknown(self, name: str) -> str:
         known = {alias: alias for card in self.cards for alias in _names_of(card)}
-        planned = _PLANNED.get(normal(name))
-        why = f" {planned}" if planned else did_you_mean(normal(name), known)
-        return f"There is no module {brief(name)}.{why} `nlphub list` shows all {len(self.newest)}."
+        return f"There is no module {brief(name)}.{did_you_mean(normal(name), known)} `nlphub list` shows all {len(self.newest)}."
 
 
 def find_module(name: str, *, version: str | None = None, refresh: bool = False) -> Card:
     """The card of a module: of the registries, or of what is installed already. See :meth:`Registry.find`.
 
-    A registry at an http(s) address is asked again only when neither its copy nor the store knows the name, or with ``refresh``.
+    A registry at an http(s) address is asked again only when neither its copy nor the store knows the name, or with ``refresh``. A version
+    that was yanked goes on being found where it is installed, with a warning; ``refresh`` prefers one that was not.
 
     Args:
         name: a name or alias; ``my_intent==1.0.0`` is the same as ``version="==1.0.0"``.
@@ -78,13 +92,28 @@ def find_module(name: str, *, version: str | None = None, refresh: bool = False)
         raise InputError(f"{name}=={wanted} names a version already; leave version={brief(version)} out")
     version = f"=={wanted}" if equals else version
     try:
-        return load_registry(refresh=refresh).find(name, version)
+        return _choose(load_registry(refresh=refresh), name, version, renew=refresh)
     except UnknownNameError as unknown:
-        if (card := _found(installed_registry(), name, version)) is not None:
+        if not isinstance(unknown, YankedError) and (card := _found(installed_registry(), name, version)) is not None:
             return card
         if refresh or paths.offline() or not any(address.is_remote for address in addresses()):
             raise unknown
-    return load_registry(refresh=True).find(name, version)
+    return _choose(load_registry(refresh=True), name, version, renew=refresh)
+
+
+def _choose(registry: Registry, name: str, version: str | None, *, renew: bool) -> Card:
+    """The card to use: of yanked ones only those that are installed."""
+    fitting = registry.fitting(name, version)
+    offered = [card for card in fitting if card.yanked is None]
+    if len(offered) == len(fitting) or (renew and offered):
+        return offered[-1]
+    here = {(card.name, card.version) for card in installed_registry().cards}
+    usable = [card for card in fitting if card.yanked is None or (card.name, card.version) in here]
+    if not usable:
+        return registry.find(name, version)  # says why
+    if usable[-1].yanked is not None:
+        log.warning("%s is installed and was yanked: %s", usable[-1].title, usable[-1].yanked)
+    return usable[-1]
 
 
 def installed_registry() -> Registry:
@@ -150,7 +179,8 @@ def merge(cards: Mapping[str, Sequence[Card]]) -> tuple[list[Card], list[str]]:
     """All cards, sorted by name and version, and which of them clash.
 
     One name, alias included, belongs to the first registry that has it: otherwise a newer version elsewhere could take a name over. A
-    later registry may repeat a version with the same files, whose further sources are then tried last.
+    later registry may repeat a version with the same files, whose further sources are then tried last; or have, made and with digests, what
+    the first one only knows how to make.
 
     Args:
         cards: by the place of their registry, in the order of the registries.
@@ -163,6 +193,9 @@ def merge(cards: Mapping[str, Sequence[Card]]) -> tuple[list[Card], list[str]]:
             first, known = editions.get((card.name, card.version), (place, None))
             if known is not None and first != place and without_sources(known) == without_sources(card):
                 editions[card.name, card.version] = (first, _with_sources(known, card))
+                continue
+            if known is not None and first != place and _is_made_of(known, card):
+                editions[card.name, card.version] = (first, card)
                 continue
             problems += _taken(owners, place, card)
             if known is not None and first == place:
@@ -179,13 +212,19 @@ def _taken(owners: dict[str, tuple[str, str]], place: str, card: Card) -> Iterat
             yield f"{place}: {card.name}: the name {name!r} is taken by {owner} of {other}"
 
 
+def _is_made_of(recipe: Card, card: Card) -> bool:
+    """Whether a card has the files of a module of which another one says how to make it."""
+    same = ("architecture", "tokenizer", "language", "tasks", "aliases")
+    return recipe.is_made and not card.is_made and all(getattr(recipe, name) == getattr(card, name) for name in same)
+
+
 def _with_sources(card: Card, other: Card) -> Card:
     further = {entry.path: entry.sources for entry in other.files}
 
     def joined(entry: FileEntry) -> FileEntry:
         return replace(entry, sources=tuple(dict.fromkeys([*entry.sources, *further[entry.path]]))[:16])
 
-    return replace(card, files=tuple(map(joined, card.files)))
+    return replace(card, files=tuple(map(joined, card.files)), yanked=card.yanked or other.yanked)
 
 
 def _everything() -> Registry:

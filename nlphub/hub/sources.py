@@ -7,6 +7,7 @@ The network is asked only when there is no copy yet, or when the caller wants a 
 import logging
 import time
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from nlphub import paths
@@ -41,7 +42,14 @@ def read(address: Address, *, refresh: bool) -> tuple[list[Card], list[str]]:
     except FetchError as failure:
         return [], [str(failure)]
     wrong += [problem for card in document.cards for problem in _foreign_sources(address, card)]
-    return [_anchored(card, address) for card in document.cards], wrong
+    return [_vouched(_anchored(card, address), document.expires) for card in document.cards], wrong
+
+
+def _vouched(card: Card, last: date | None) -> Card:
+    """A card of a registry whose owner vouches for it until ``last``: after that day nothing new is installed from it."""
+    if last is None or datetime.now(UTC).date() <= last or card.yanked is not None:
+        return card
+    return replace(card, yanked=f"its registry expired on {last}, so newer ones may be held back; run: nlphub hub update")
 
 
 def _local(address: Address) -> tuple[Document, list[str]]:
@@ -135,7 +143,8 @@ def _parsed(file: Path) -> tuple[Document, list[str]]:
 
 def _foreign_sources(address: Address, card: Card) -> list[str]:
     """What a registry from a network may not name: files of the machine that reads it."""
-    local = (entry.path for entry in card.files for source in entry.sources if source.startswith("file://"))
+    local = [entry.path for entry in card.files for source in entry.sources if source.startswith("file://")]
+    local += [f"what it is made from ({origin.form})" for origin in card.origins if origin.base.startswith("file://")]
     return [
         f"{card.title}: {path} comes from a file:// source, which only a registry on this machine may have"
         for path in local

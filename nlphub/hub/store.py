@@ -11,7 +11,6 @@ A mirror (``NLPHUB_MIRRORS``) is any web server or shared folder over somebody's
 import logging
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,10 +20,11 @@ from pathlib import Path
 
 from nlphub import paths
 from nlphub.errors import DigestError, InputError, StoreError, UnknownNameError
-from nlphub.files import locked, require_space, sha256
-from nlphub.hub import lockfile, private
+from nlphub.files import locked, require_space
+from nlphub.hub import lockfile, making, private
 from nlphub.hub.cards import Card, FileEntry
-from nlphub.hub.fetch import PATIENCE, Progress, refuse_offline
+from nlphub.hub.checking import file_problem, verify_bundle
+from nlphub.hub.fetch import PATIENCE, Progress, of_one_moment, refuse_offline
 from nlphub.hub.names import check_name, check_source, check_version, is_remote, normal
 from nlphub.hub.registry import installed_registry, load_registry
 from nlphub.hub.several import fetch_all
@@ -60,7 +60,15 @@ def folder(card: Card | Installed) -> Path:
     return home_of_modules() / card.name / card.version
 
 
-def install(card: Card, *, rehash: bool = False, progress: Progress | None = None, patience: Patience = PATIENCE) -> Path:
+def install(
+    card: Card,
+    *,
+    rehash: bool = False,
+    progress: Progress | None = None,
+    patience: Patience = PATIENCE,
+    make: making.Make | None = None,
+    pins: lockfile.Made | None = None,
+) -> Path:
     """Make sure that a module is in the store, complete and verified; no network is touched when it is there.
 
     Args:
@@ -68,11 +76,14 @@ def install(card: Card, *, rehash: bool = False, progress: Progress | None = Non
         rehash: hash the files that are there again instead of trusting their stamps.
         progress: called with (bytes done, bytes in all) of what has to be fetched.
         patience: time-outs and retries.
+        make: converts the files of others of which a card with ``origins`` is made.
+        pins: which files these have to be; default: those of the first installation.
 
     Returns:
         The module's folder.
 
     Raises:
+        InputError: it has to be made, and there is no ``make``.
         FetchError: a file cannot be had, or not as the registry (or the first installation) promises it.
         StoreError: the store cannot be used.
     """
@@ -81,8 +92,26 @@ def install(card: Card, *, rehash: bool = False, progress: Progress | None = Non
         private.make(place)
         with _alone(card.name, card.version):
             if not _is_complete(card, place, rehash=rehash):
-                _complete(card, place, progress, patience)
+                if card.is_made:
+                    _sweep(place.parent)
+                    making.make_module(card, place, make, pins=pins, progress=progress, patience=patience)
+                else:
+                    _complete(card, place, progress, patience)
     return place
+
+
+def settled(card: Card) -> Card:
+    """The card of an installed module with the files that it has here, every size and digest known; nothing is left to be made.
+
+    Raises:
+        StoreError: it is not installed.
+    """
+    place = folder(card)
+    lock = _read(place)
+    if not lock:
+        raise StoreError(f"{card.title} is not installed in {place}")
+    wanted = {entry.path: entry for entry in _wanted(card, lock)}
+    return replace(card, licence=licence_of(card), files=tuple(wanted[path] for path in sorted(wanted)), origins=())
 
 
 def installed(name: str | None = None) -> list[Installed]:
@@ -108,18 +137,13 @@ def verify(card: Card | Installed) -> list[str]:
         return [str(damage)]
     if lock is None:
         return [f"is not installed in {place}"]
-    wanted = lockfile.pinned(card.files, lock)
+    wanted = _wanted(card, lock)
     known = {entry.path for entry in wanted} | {lockfile.NAME}
     return [
         *(problem for entry in wanted if (problem := file_problem(place / entry.path, entry))),
         *(f"{path}: is no file of this module; nothing reads it, delete it" for path in _files_in(place) if path not in known),
         *(verify_bundle(card) if isinstance(card, Card) else ()),
     ]
-
-
-def verify_bundle(card: Card) -> list[str]:
-    """Hash every file of a module that ships with this installation of nlphub, installed or not. Returns what is wrong."""
-    return [problem for entry in card.files for problem in _bundle_problems(entry)]
 
 
 def remove(name: str, version: str | None = None) -> int:
@@ -174,19 +198,27 @@ def _read(place: Path) -> lockfile.Lock | None:
     return lockfile.read(place)
 
 
+def _wanted(card: Card | Installed, lock: lockfile.Lock) -> list[FileEntry]:
+    """What a module's folder has to hold: what its card says, and of one that was made what its lock says."""
+    if isinstance(card, Card) and card.is_made:
+        return [known.entry for known in lock.values()]
+    return lockfile.pinned(card.files, lock)
+
+
 def _is_complete(card: Card, place: Path, *, rehash: bool) -> bool:
     """Whether all files are there as promised. Stamps that have changed without harm (a copied store) are renewed where possible."""
     lock = _read(place)
-    if lock is None:
+    if not lock:
         return False
-    wanted = lockfile.pinned(card.files, lock)
+    wanted = _wanted(card, lock)
     if not rehash and all(lockfile.is_unchanged(place / entry.path, entry, lock) for entry in wanted):
         return True
     if any(file_problem(place / entry.path, entry) for entry in wanted):
         return False
     with suppress(StoreError):  # a store that is shared read-only
         sources = {path: known.entry.sources for path, known in lock.items()}
-        lockfile.write(place, [replace(entry, sources=sources.get(entry.path, entry.sources)) for entry in wanted], card)
+        entries = [replace(entry, sources=sources.get(entry.path, entry.sources)) for entry in wanted]
+        lockfile.write(place, entries, replace(card, licence=licence_of(card)), made=lockfile.made_from(place))
     return True
 
 
@@ -195,17 +227,28 @@ def _complete(card: Card, place: Path, progress: Progress | None, patience: Pati
     _sweep(place.parent)
     lock = lockfile.read(place) or {}
     entries = {entry.path: entry for entry in lockfile.pinned(card.files, lock)}
-    missing = [replace(entry, sources=_with_mirrors(card, entry)) for entry in entries.values() if file_problem(place / entry.path, entry)]
+    missing = [
+        replace(entry, sources=_with_pinned(_with_mirrors(card, entry), lock.get(entry.path)))
+        for entry in entries.values()
+        if file_problem(place / entry.path, entry)
+    ]
     title, total = f"{card.name} {card.version}", sum(entry.bytes or 0 for entry in missing)
     refuse_offline(missing, place, label=title)
     require_space(place, total)
     for entry in missing:
         private.make((place / entry.path).parent)
     explain = partial(_explained_pin, card)
-    found = fetch_all(missing, place, label=title, progress=progress, patience=patience, explain=explain)
+    found = fetch_all(of_one_moment(missing), place, label=title, progress=progress, patience=patience, explain=explain)
     entries |= {entry.path: entry for entry in found}
     lockfile.write(place, entries.values(), card)
     log.info("%s is installed in %s", title, place)
+
+
+def licence_of(card: Card) -> str | None:
+    """As the registry says, or as the first installation learnt it from the publisher's card."""
+    if card.licence is not None:
+        return card.licence
+    return next((known.licence for known in installed_registry().cards if known.title == card.title), None)
 
 
 @contextmanager
@@ -230,6 +273,12 @@ def _with_mirrors(card: Card, entry: FileEntry) -> tuple[str, ...]:
     return (*entry.sources[:first], *mirrored, *entry.sources[first:])
 
 
+def _with_pinned(sources: tuple[str, ...], known: lockfile.Locked | None) -> tuple[str, ...]:
+    """The sources, and before them the commit of Hugging Face that gave the file the first time: its branch may have moved on."""
+    pinned = [source for source in known.entry.sources if source.startswith("hf://")] if known is not None else []
+    return tuple(dict.fromkeys([*pinned, *sources]))
+
+
 def _mirror(base: str) -> str:
     try:
         if not base.startswith(("http://", "https://", "file:///")):
@@ -237,32 +286,6 @@ def _mirror(base: str) -> str:
         return check_source(base).rstrip("/")
     except ValueError as wrong:
         raise InputError(f"NLPHUB_MIRRORS has {base!r}: {wrong}") from wrong
-
-
-def file_problem(path: Path, entry: FileEntry) -> str | None:
-    """What is wrong with a file, by its bytes."""
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            return f"{entry.path}: is no regular file"
-        if entry.bytes not in (None, status.st_size):
-            return f"{entry.path}: has {status.st_size:,} bytes, and should have {entry.bytes:,}"
-        found = sha256(path)
-    except FileNotFoundError:
-        return f"{entry.path}: is missing"
-    except OSError as failure:
-        return f"{entry.path}: cannot be read: {failure.strerror}"
-    if entry.sha256 is None:
-        return f"{entry.path}: neither the registry nor lock.json knows its digest"
-    return None if found == entry.sha256 else f"{entry.path}: has sha256 {found}, and should have {entry.sha256}"
-
-
-def _bundle_problems(entry: FileEntry) -> Iterator[str]:
-    for source in entry.sources:
-        if source.startswith("bundle:") and entry.sha256:
-            problem = file_problem(paths.resolve(source, base=paths.bundle()), entry)
-            if problem:
-                yield f"{source}: this installation of nlphub is damaged, reinstall it: {problem}"
 
 
 def _files_of(place: Path) -> tuple[FileEntry, ...]:

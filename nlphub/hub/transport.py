@@ -24,6 +24,7 @@ from nlphub import __version__
 from nlphub.errors import FetchError
 
 _BLOCK = 1 << 16  # bytes read at a time
+_ABSENT = {404, 410}
 _MAY_PASS = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -50,6 +51,10 @@ class Patience:
     def wait(self, failed: int, *, at_least: float = 0.0) -> None:
         """Pause after the attempt number ``failed`` (0: one that does not count)."""
         self.sleep(min(self.longest_pause, max(at_least, self.pause * 2 ** max(failed - 1, 0))))
+
+
+class AbsentError(FetchError):
+    """The server answers that there is no such file, which is an answer: another name may be there."""
 
 
 class PassingError(Exception):
@@ -135,7 +140,7 @@ def _judge(refusal: HTTPError) -> Exception:
         return PassingError(message, restart=True)
     if refusal.code in _MAY_PASS:
         return PassingError(message, retry_after=float(_number(refusal.headers.get("Retry-After")) or 0))
-    return FetchError(message)
+    return (AbsentError if refusal.code in _ABSENT else FetchError)(message)
 
 
 def _judge_connection(failure: OSError | HTTPException) -> Exception:

@@ -154,7 +154,7 @@ def _is_new_owner(address: Address, document: Document, memory: Memory) -> bool:
 
 
 def _editions(document: Document) -> dict[str, str]:
-    return {card.title: _digest(card) for card in document.cards if all(entry.sha256 for entry in card.files)}
+    return {card.title: _digest(card) for card in document.cards if card.files and all(entry.sha256 for entry in card.files)}
 
 
 def _digest(card: Card) -> str:

@@ -30,6 +30,8 @@ class EncoderConfig:
         attention_dropout: probability for attention weights, in training.
         eps: of every LayerNorm.
         head_width: of each head; 0 = ``width / heads``. Another number is that of a network whose heads were pruned.
+        embedding: width of the embeddings, which a matrix then takes to ``width`` (ALBERT, ELECTRA); 0 = ``width``, and no such matrix.
+        shared: whether all layers have the weights of one (ALBERT, Lan et al., 2020).
 
     Raises:
         InputError: numbers that make no encoder; all mistakes at once.
@@ -49,6 +51,8 @@ class EncoderConfig:
     attention_dropout: float = 0.1
     eps: float = 1e-5
     head_width: int = 0
+    embedding: int = 0
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if problems := list(_problems(self)):
@@ -64,6 +68,11 @@ class EncoderConfig:
         """Width of what all heads together give: ``width``, and less where heads were pruned."""
         return self.heads * self.head_size
 
+    @property
+    def embedded(self) -> int:
+        """Width of the embeddings."""
+        return self.embedding or self.width
+
     def whole(self) -> "EncoderConfig":
         """The numbers of the same network before its heads were pruned, as other libraries need them: k heads fill the width again.
 
@@ -75,8 +84,8 @@ class EncoderConfig:
         return replace(self, heads=self.width // self.head_size, head_width=0)
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in config.json; ``head_width`` only where it says something."""
-        return {name: value for name, value in asdict(self).items() if name != "head_width" or value}
+        """As it stands in config.json; what few networks have only where it says something."""
+        return {name: value for name, value in asdict(self).items() if name not in _SELDOM or value}
 
     @classmethod
     def from_dict(cls, numbers: Mapping[str, Any]) -> "EncoderConfig":
@@ -93,6 +102,9 @@ class EncoderConfig:
         return cls(**numbers)
 
 
+_SELDOM = ("head_width", "embedding", "shared")
+
+
 def _problems(config: EncoderConfig) -> Iterator[str]:
     wrong = [name for name, most in _MOST.items() if not _is_int(getattr(config, name)) or not 1 <= getattr(config, name) <= most]
     yield from (f"{name}={brief(getattr(config, name))} must be a whole number from 1 to {_MOST[name]}" for name in wrong)
@@ -100,6 +112,10 @@ def _problems(config: EncoderConfig) -> Iterator[str]:
         yield f"head_width={brief(config.head_width)} must be a whole number up to {_MOST['width']}, 0 for width / heads"
     elif not wrong and not config.head_width and config.width % config.heads:
         yield f"width={config.width} must be a multiple of heads={config.heads}"
+    if not _is_int(config.embedding) or not 0 <= config.embedding <= _MOST["width"]:
+        yield f"embedding={brief(config.embedding)} must be a whole number up to {_MOST['width']}, 0 for width"
+    if type(config.shared) is not bool:
+        yield f"shared={brief(config.shared)} must be true or false"
     if not _is_int(config.task_types) or not 0 <= config.task_types <= _MOST["types"]:
         yield f"task_types={brief(config.task_types)} must be a whole number up to {_MOST['types']}, 0 for none"
     elif not _is_int(config.task_id) or not 0 <= config.task_id < max(1, config.task_types):

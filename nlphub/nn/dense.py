@@ -4,7 +4,6 @@ Notation: ``b`` sequences, ``s`` the longest of them, ``d`` width, ``h`` heads.
 """
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +23,10 @@ def dense_encode(encoder: Encoder, input_ids: Tensor, attention_mask: Tensor, to
         token_type_ids: ``(b, s)`` int64.
     """
     positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None, :]
-    hidden: Tensor = encoder.embeddings.norm(encoder.embeddings.add(input_ids, positions, token_type_ids))
+    embeddings = encoder.embeddings
+    hidden: Tensor = embeddings.widen(embeddings.norm(embeddings.add(input_ids, positions, token_type_ids)))
     visible = attention_mask[:, None, None, :] != 0
-    *blocks, last = cast("list[Block]", list(encoder.blocks))
+    *blocks, last = encoder.passes
     for block in blocks:
         hidden = _block(block, hidden, visible)
     return first_row(last, hidden, visible).squeeze(1) if rows == "cls" else _block(last, hidden, visible)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from nlphub import kernels
 from nlphub.data.batching import Packed
 from nlphub.kernels import ACTIVATIONS, Draws, Dropout, Noise, Site
+from nlphub.nn.config import EncoderConfig
 from nlphub.nn.encoder import Encoder, Rows
 from nlphub.nn.losses import cross_entropy
 
@@ -53,6 +54,11 @@ class Head(nn.Module):
     def build(cls, width: int, outputs: Sequence[str], *, dropout: float) -> Self:
         """A head without trained values for the outputs that its task names."""
         return cls(width, len(outputs), dropout=dropout)
+
+    @classmethod
+    def fitting(cls, config: EncoderConfig, outputs: Sequence[str], *, dropout: float) -> Self:
+        """The same for an encoder of these numbers."""
+        return cls.build(config.width, outputs, dropout=dropout)
 
     def set_dropout(self, probability: float) -> None:
         """Change the dropout, which acts in training only."""
@@ -124,11 +130,15 @@ class SequenceHead(Head):
 
     def forward(self, hidden: Tensor, packed: Packed[Tensor] | None = None, *, noise: Noise | None = None) -> Tensor:
         """``(b, labels)`` logits of the [CLS] rows ``(b, d)``."""
-        pooled = self.pool(hidden).tanh()
+        pooled = self.squash(self.pool(hidden))
         if noise is not None:
             pooled = kernels.dropout(pooled, self._dropped(noise, packed))
         logits: Tensor = self.classifier(pooled)
         return logits
+
+    def squash(self, pooled: Tensor) -> Tensor:
+        """What follows the pooler's matrix."""
+        return pooled.tanh()
 
     def _dropped(self, noise: Noise, packed: Packed[Tensor] | None) -> Dropout | None:
         batch = _required(packed)
@@ -159,19 +169,29 @@ class MaskedLMHead(Head):
     """The words of masked tokens. The decoder is the encoder's word embedding (Press and Wolf, 2017); ``labels`` is its vocabulary.
 
     Pass it only the rows of masked tokens: 15 % of the rows make 15 % of the work.
+
+    Args:
+        width: d of the encoder.
+        labels: entries of its vocabulary.
+        embedding: width of its word embedding; 0 = ``width``.
     """
 
     task = "mlm"
     rows = "all"
     answers_words = True
 
-    def __init__(self, width: int, labels: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, labels: int, *, dropout: float = 0.0, embedding: int = 0) -> None:
         super().__init__(width, labels, dropout=dropout)
-        self.transform = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width)
+        self.transform = nn.Linear(width, embedding or width)
+        self.norm = nn.LayerNorm(embedding or width)
         self.bias = nn.Parameter(torch.zeros(labels))
         self._words: tuple[nn.Embedding, ...] = ()  # in a tuple: a module attribute would save and count the embedding twice
         self._activation = ""
+
+    @classmethod
+    def fitting(cls, config: EncoderConfig, outputs: Sequence[str], *, dropout: float) -> Self:
+        """A head that gives rows as wide as the embeddings with which they are compared."""
+        return cls(config.width, len(outputs), dropout=dropout, embedding=config.embedding)
 
     def attach(self, encoder: Encoder) -> None:
         """Tie the decoder to the encoder's word embedding, and take its activation and the eps of its norms."""

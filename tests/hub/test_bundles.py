@@ -243,6 +243,7 @@ def huge_registry(site: Path, members: Members) -> None:
     pack(site, {**members, "registry.json": b" " * (5 << 20)})
 
 
+ORIGIN = {"form": "transformers", "base": "https://127.0.0.1:9/none"}
 HOSTILE: dict[str, tuple[Callable[[Path, Members], Any], str]] = {
     "a member twice": (listed_twice, "is in the zip 2 times"),
     "links": (links, "is no regular file but a folder, a link or a device"),
@@ -272,6 +273,10 @@ HOSTILE: dict[str, tuple[Callable[[Path, Members], Any], str]] = {
     ),
     "a card with an unknown key": (
         lambda site, m: pack(site, with_registry(m, lambda r: r["modules"]["toy"][0].update(run="x"))), "run is not a key",
+    ),
+    "a card that only says how to make it": (
+        lambda site, m: pack(site, with_registry(m, lambda r: r["modules"]["toy"][0].update(files=[], origins=[ORIGIN]))),
+        "only a way to make it",
     ),
     "a source elsewhere": (
         lambda site, m: pack(

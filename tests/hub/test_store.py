@@ -18,7 +18,7 @@ import pytest
 
 from nlphub import paths
 from nlphub.errors import DigestError, FetchError, InputError, OfflineError, StoreError, UnknownNameError
-from nlphub.hub import lockfile, store
+from nlphub.hub import checking, lockfile, store
 from nlphub.hub.cards import Card, FileEntry
 from nlphub.hub.registry import find_module
 
@@ -84,7 +84,7 @@ def test_an_installed_module_needs_no_network_no_hash_and_no_writing(toy: Card, 
     before = {path: path.stat().st_mtime_ns for path in (paths.home(), *paths.home().rglob("*"))}
     no_network(monkeypatch)
     monkeypatch.setenv("NLPHUB_OFFLINE", "1")
-    monkeypatch.setattr(store, "sha256", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr(checking, "sha256", lambda path: pytest.fail("hashed again"))
     monkeypatch.setattr(store, "locked", lambda *_, **__: pytest.fail("locked"))
     assert store.install(toy) == folder
     assert before == {path: path.stat().st_mtime_ns for path in (paths.home(), *paths.home().rglob("*"))}
@@ -205,7 +205,7 @@ def test_a_copied_store_is_hashed_once_and_then_trusted(toy: Card, monkeypatch: 
     monkeypatch.setenv("NLPHUB_HOME", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("NLPHUB_OFFLINE", "1")
     store.install(toy)
-    monkeypatch.setattr(store, "sha256", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr(checking, "sha256", lambda path: pytest.fail("hashed again"))
     store.install(toy)
     assert server.requests == []
 
@@ -214,7 +214,7 @@ def test_a_store_that_is_shared_read_only_works(toy: Card, monkeypatch: pytest.M
     folder = store.install(toy)
     os.utime(folder / "vocab.txt")
 
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise StoreError("read-only file system")
 
     monkeypatch.setattr(lockfile, "write", refuse)

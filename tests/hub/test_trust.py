@@ -321,6 +321,10 @@ def test_a_registry_of_a_network_may_not_name_files_of_this_machine(
     monkeypatch.setenv("NLPHUB_REGISTRY", server.address)
     with pytest.raises(InputError, match=r"toy 1\.0\.0: config\.json comes from a file:// source"):
         load_registry()
+    made = {"files": [], "origins": [{"form": "transformers", "base": "file:///etc/secrets"}]}
+    server.files["/registry.json"] = write_registry({"toy": made}).read_bytes()
+    with pytest.raises(InputError, match=r"what it is made from \(transformers\) comes from a file:// source"):
+        load_registry(refresh=True)
 
 
 @pytest.mark.parametrize(

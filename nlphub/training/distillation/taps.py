@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from nlphub.errors import InputError
 from nlphub.nn.encoder import Block, Encoder
 
 
@@ -34,7 +35,12 @@ def watched(encoder: Encoder, *, layers: Iterable[int] = (), attention: int | No
     Args:
         layers: whose hidden states are wanted, counted from 1; 0 is what goes into the first layer.
         attention: the layer whose queries, keys and values are wanted, counted from 1. They are computed a second time.
+
+    Raises:
+        InputError: all layers share their weights, so none of them can be watched alone.
     """
+    if encoder.config.shared:
+        raise InputError("all layers of this module share their weights: leave hidden states and relations out of the distillation")
     seen, wanted = Seen(), {*layers}
     blocks = [block for block in encoder.blocks if isinstance(block, Block)]
 

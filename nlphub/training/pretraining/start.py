@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nlphub.data.shards import Corpus
+from nlphub.errors import InputError
 from nlphub.nn.encoder import Block, Encoder
 from nlphub.training.pretraining.embeddings import context_vectors
 
@@ -34,7 +35,12 @@ def start_from_counts(encoder: Encoder, corpus: Corpus, *, seed: int) -> None:
         encoder: all other weights are left as they are.
         corpus: of shards.
         seed: of the factorisation.
+
+    Raises:
+        InputError: its embeddings are narrower than its layers, or its layers share their weights: what is set here is for others.
     """
+    if encoder.config.embedding or encoder.config.shared:
+        raise InputError("starting from counts is for encoders of one width whose layers have weights of their own; start at random")
     config, own = encoder.config, encoder.config.head_size
     vectors = context_vectors(corpus, vocab=config.vocab, width=config.width - own, tokens=_COUNTED, seed=seed)
     waves = _waves(config.positions, own)
