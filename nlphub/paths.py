@@ -7,12 +7,17 @@ This is the only file that reads the environment:
 ``NLPHUB_MIRRORS``  comma-separated base addresses, tried before a file's own http(s) sources
 ``NLPHUB_REGISTRY`` comma-separated further hubs: paths or http(s) addresses, ``#ed25519:KEY`` behind them where the key is known
 ``NLPHUB_DATA``     folder of real data sets for benchmarks and tests (never needed by users)
+``NLPHUB_KERNELS``  who computes on packed rows: ``auto`` (default), ``reference``, ``builtin`` (PyTorch's own) or ``triton``
+``TRITON_INTERPRET`` Triton's own: ``1`` runs its kernels in Python, on any device, for tests
 """
 
 import os
 from pathlib import Path
 
 from nlphub.errors import InputError, StoreError
+
+KERNELS = ("auto", "reference", "builtin", "triton")
+"""Values of ``NLPHUB_KERNELS``."""
 
 _PACKAGE = Path(__file__).resolve().parent
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
@@ -56,6 +61,23 @@ def real_data() -> Path | None:
     """The folder of real data sets, when ``NLPHUB_DATA`` names one."""
     value = os.environ.get("NLPHUB_DATA", "").strip()
     return Path(value).expanduser() if value else None
+
+
+def kernels() -> str:
+    """Who computes on packed rows: ``NLPHUB_KERNELS``, or ``auto``.
+
+    Raises:
+        InputError: the value is none of those that there are.
+    """
+    value = os.environ.get("NLPHUB_KERNELS", "").strip().lower() or "auto"
+    if value not in KERNELS:
+        raise InputError(f"NLPHUB_KERNELS={value!r} is none of {', '.join(KERNELS)}; unset it to let nlphub choose")
+    return value
+
+
+def triton_interpreted() -> bool:
+    """Whether Triton runs its kernels in Python, on any device: ``TRITON_INTERPRET=1``, which Triton itself reads when it is imported."""
+    return os.environ.get("TRITON_INTERPRET", "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def resolve(reference: str, *, base: Path) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-OURS = ("NLPHUB_HOME", "NLPHUB_OFFLINE", "NLPHUB_MIRRORS", "NLPHUB_REGISTRY", "HF_HUB_OFFLINE")
+OURS = ("NLPHUB_HOME", "NLPHUB_OFFLINE", "NLPHUB_MIRRORS", "NLPHUB_REGISTRY", "NLPHUB_KERNELS", "HF_HUB_OFFLINE")
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,7 @@ def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "nlphub-home"
     monkeypatch.setenv("NLPHUB_HOME", str(home))
+    monkeypatch.setenv("NLPHUB_KERNELS", "builtin")  # or every home would compile its kernels; tests/kernels/test_native.py does
     return home
 
 

@@ -10,14 +10,13 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nlphub.data.batching import Packed
 from nlphub.kernels.layout import Layout
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}  # gelu is the erf form, as in BERT and ERNIE
@@ -40,9 +39,12 @@ class Site(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What makes one training step random: a seed of up to 63 bits. The probabilities are the model's."""
+    """What makes one training step random: a seed of up to 63 bits. The probabilities are the model's.
 
-    seed: int
+    A seed that is a 0-d int64 tensor on the rows' device gives the same masks: a captured graph is given another one for each step.
+    """
+
+    seed: int | Tensor
 
     @classmethod
     def of_step(cls, seed: int, step: int) -> "Noise":
@@ -68,42 +70,9 @@ class Dropout:
         return 1.0 / (1.0 - self.probability)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Draws:
-    """The dropout of one step for the rows of one batch.
-
-    Attributes:
-        seed: of the step.
-        examples: ``(rows,)`` number of each row's example in its data set.
-        positions: ``(rows,)`` position of each row in its example.
-    """
-
-    seed: int
-    examples: Tensor
-    positions: Tensor
-
-    @classmethod
-    def of(cls, noise: Noise | None, packed: Packed[Tensor]) -> "Draws | None":
-        """For all rows of a batch; nothing without noise."""
-        if noise is None:
-            return None
-        sequence = (packed.positions == 0).cumsum(0) - 1
-        return cls(noise.seed, packed.examples[sequence], packed.positions)
-
-    def take(self, rows: Tensor) -> "Draws":
-        """For some of the rows."""
-        return Draws(self.seed, self.examples[rows], self.positions[rows])
-
-    def dropout(self, probability: float, *, layer: int, site: Site) -> Dropout | None:
-        """The dropout of one site; nothing when its probability is 0."""
-        if probability == 0.0:
-            return None
-        return Dropout(probability, row_keys(self.seed, layer, site, self.examples, self.positions))
-
-
-def row_keys(seed: int, layer: int, site: int, examples: Tensor, positions: Tensor) -> Tensor:
+def row_keys(seed: int | Tensor, layer: int, site: int, examples: Tensor, positions: Tensor) -> Tensor:
     """``(rows,)`` int32 keys: the expensive, well mixed part of the hash, once for each row."""
-    word = 0
+    word: Any = 0  # a number, or a 0-d tensor where the seed is one
     for part in (seed & _MASK, seed >> 32, layer, site):
         word = _mix(word ^ part)
     return _to_int32(_mix(_mix(examples.long() ^ word) ^ positions.long()))
@@ -179,6 +148,40 @@ def bias_gelu(x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
     if activation == "relu":
         return torch.where(summed > 0, summed, 0.0)
     return summed * 0.5 * (1.0 + torch.erf(summed / math.sqrt(2.0)))
+
+
+@torch.no_grad()
+def adamw_(
+    parameters: Tensor,
+    gradients: Tensor,
+    first: Tensor,
+    second: Tensor,
+    *,
+    rate: float | Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decay: float,
+    step: int | Tensor,
+    scale: float | Tensor = 1.0,
+) -> None:
+    """One step of AdamW (Loshchilov and Hutter, 2019) in place, with decoupled weight decay as in ``torch.optim.AdamW``.
+
+    Args:
+        parameters, gradients, first, second: ``(n,)`` float32; the last two are the moments. ``gradients`` stay as they are.
+        rate: the learning rate.
+        beta1, beta2: decay of the moments.
+        eps: added to the root of the second moment, after the correction of its bias.
+        decay: of the weights, times ``rate``.
+        step: number of this step, from 1.
+        scale: what the gradients are multiplied with before anything else: clipping without a pass of its own.
+    """
+    scaled = gradients * scale
+    parameters.mul_(1.0 - rate * decay)
+    first.lerp_(scaled, 1.0 - beta1)
+    second.mul_(beta2).addcmul_(scaled, scaled, value=1.0 - beta2)
+    root = (second / (1.0 - beta2**step)).sqrt_().add_(eps)
+    parameters.sub_(first / root * (rate / (1.0 - beta1**step)))
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, dropped: Dropout | None) -> Tensor:

@@ -39,4 +39,6 @@ def test_explain_names_route_device_and_version():
     assert "cpu" in text
     assert "float32" in text
     assert torch.__version__ in text
-    assert "no kernels of our own for cuda" in kernels.explain("cuda", dtype=torch.bfloat16)
+    elsewhere = kernels.explain("cuda", dtype=torch.bfloat16, width=26, longest=64, dropout=True)
+    assert all(operation in elsewhere for operation in ("attention", "add_norm", "bias_gelu", "dropout"))
+    assert "cuda, bfloat16, heads of 26, up to 64 tokens, with dropout" in elsewhere

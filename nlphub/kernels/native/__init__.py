@@ -1,0 +1,59 @@
+"""The route for training on a CPU: kernels of our own in C++ (kernels.cpp), where a compiler is there; else the CPU route.
+
+They compute what :mod:`nlphub.kernels.reference` defines, in float32; everything else (bfloat16, evaluation, other activations) goes the
+way of :mod:`nlphub.kernels.cpu`, so that a module answers with the same bits whether it was trained in this process or not.
+"""
+
+import torch
+from torch import Tensor
+
+from nlphub.kernels import cpu
+from nlphub.kernels.layout import Layout
+from nlphub.kernels.native.build import library
+from nlphub.kernels.native.functions import AddNorm, Attention, BiasGelu, Drop
+from nlphub.kernels.reference import Dropout
+
+__all__ = ["add_norm", "attention", "available", "bias_gelu", "dropout"]
+
+
+def available() -> bool:
+    """Whether the kernels can be had here; they are compiled when this is asked for the first time (some seconds)."""
+    return library() is not None
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, heads: int, dropped: Dropout | None = None) -> Tensor:
+    """As :func:`nlphub.kernels.reference.attention`."""
+    if not _fits(q, k, v):
+        return cpu.attention(q, k, v, layout, heads=heads, dropped=dropped)
+    mixed: Tensor = Attention.apply(q, k, v, layout, heads, dropped)  # type: ignore[no-untyped-call]
+    return mixed
+
+
+def add_norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, *, eps: float, dropped: Dropout | None = None) -> Tensor:
+    """As :func:`nlphub.kernels.reference.add_norm`."""
+    if not _fits(x, residual, weight, bias):
+        return cpu.add_norm(x, residual, weight, bias, eps=eps, dropped=dropped)
+    normed: Tensor = AddNorm.apply(x, residual, weight, bias, eps, dropped)  # type: ignore[no-untyped-call]
+    return normed
+
+
+def bias_gelu(x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
+    """As :func:`nlphub.kernels.reference.bias_gelu`, but overwrites ``x``."""
+    if activation != "gelu" or not _fits(x, bias) or not x.is_contiguous():
+        return cpu.bias_gelu(x, bias, activation=activation)
+    out: Tensor = BiasGelu.apply(x, bias)  # type: ignore[no-untyped-call]
+    return out
+
+
+def dropout(x: Tensor, dropped: Dropout | None) -> Tensor:
+    """As :func:`nlphub.kernels.reference.dropout`."""
+    if dropped is None or not _fits(x):
+        return cpu.dropout(x, dropped)
+    out: Tensor = Drop.apply(x, dropped)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _fits(*tensors: Tensor) -> bool:
+    """Whether a training step asks, with numbers that the kernels are for."""
+    learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return learns and all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors) and available()

@@ -1,0 +1,99 @@
+"""The kernels in C++, compiled once for the processor at hand, into the user's cache.
+
+The file's name is the digest of everything that decides its content: source, flags, version of the compiler and what it knows of the
+processor. Nothing here is ever required: without a compiler the PyTorch route computes the same.
+"""
+
+import ctypes
+import functools
+import hashlib
+import logging
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch  # its OpenMP library is the one that the kernels then share: one set of threads, not two
+
+from nlphub.errors import InputError, NlphubError
+from nlphub.files import publish
+from nlphub.hub import private
+
+log = logging.getLogger(__name__)
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fopenmp",
+    "-fPIC",
+    "-shared",
+)
+_COMPILERS = ("g++", "clang++", "c++")
+_SECONDS = 120  # for a compilation; it takes two or three
+
+
+def build() -> Path:
+    """Compile the kernels, unless that was done before; the shared library.
+
+    Raises:
+        InputError: there is no compiler, or it fails; or the processor is none that these kernels are for.
+        StoreError: the cache is not ours alone.
+    """
+    if why := unfit():
+        raise InputError(f"The C++ kernels cannot be had here: {why}. Trainings take PyTorch's operations, with the same results.")
+    compiler = _compiler()
+    path = private.cache("kernels", f"{_digest(compiler)}.so")
+    if not path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / path.name
+            _run([compiler, *FLAGS, str(SOURCE), "-o", str(made)])
+            with publish(path) as stream:
+                stream.write(made.read_bytes())
+        path.chmod(0o700)
+    return path
+
+
+def unfit() -> str:
+    """Why these kernels are not for this machine; nothing where they are."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return f"they are for Linux on x86_64, and this is {sys.platform} on {platform.machine()}"
+    if not torch.cpu.get_capabilities().get("avx2", False):
+        return "this processor has no AVX2"
+    return "" if _compiler() else f"there is no compiler (none of {', '.join(_COMPILERS)})"
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The loaded kernels, compiled if need be; ``None``, and one line in the log, where they cannot be had."""
+    try:
+        found = ctypes.CDLL(str(build()))
+        for name in ("attention_forward", "attention_backward", "add_norm_forward", "add_norm_backward", "bias_gelu_forward"):
+            getattr(found, name).restype = None
+    except (NlphubError, OSError) as failure:
+        log.info("training with PyTorch's operations: %s", failure)
+        return None
+    return found
+
+
+def _compiler() -> str:
+    return next((path for name in _COMPILERS if (path := shutil.which(name))), "")
+
+
+def _digest(compiler: str) -> str:
+    about = _run([compiler, "--version"]) + _run([compiler, "-march=native", "-dM", "-E", "-x", "c++", "/dev/null"])
+    return hashlib.sha256(b"\0".join([SOURCE.read_bytes(), " ".join(FLAGS).encode(), about])).hexdigest()
+
+
+def _run(command: list[str]) -> bytes:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS).stdout
+    except (OSError, subprocess.SubprocessError) as failure:
+        told = getattr(failure, "stderr", None) or b""
+        raise InputError(f"{command[0]} failed: {told.decode(errors='replace').strip()[-500:] or failure}") from failure

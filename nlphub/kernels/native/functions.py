@@ -1,0 +1,167 @@
+"""What autograd has to know of the kernels in C++, and how their arguments are laid out.
+
+Notation: ``t`` rows, ``d`` width, ``b`` sequences, ``h`` heads.
+"""
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nlphub.kernels.layout import Layout
+from nlphub.kernels.native.build import library
+from nlphub.kernels.reference import Dropout, attention_columns, column_keys
+
+_CPU = torch.device("cpu")
+_long, _float, _int = ctypes.c_long, ctypes.c_float, ctypes.c_int32
+
+
+class _Heads(ctypes.Structure):
+    """As ``Heads`` in kernels.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("q", "k", "v")),
+        *((name, _long) for name in ("q_stride", "k_stride", "v_stride")),
+        *((name, ctypes.c_void_p) for name in ("starts", "lengths")),
+        *((name, _long) for name in ("sequences", "heads", "size", "single")),
+        *((name, ctypes.c_void_p) for name in ("keys", "columns")),
+        ("longest", _long),
+        ("least", _int),
+        ("scale", _float),
+    )
+
+
+class Attention(torch.autograd.Function):
+    """Of queries, keys and values ``(rows, d)``, which may be columns of one tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: Layout, heads: int, dropped: Dropout | None) -> Tensor:
+        """``(queries, d)``."""
+        q, k, v = (part if part.stride(1) == 1 else part.contiguous() for part in (q, k, v))
+        out, norms = q.new_empty(q.shape), q.new_empty(q.shape[0], heads)
+        ctx.save_for_backward(q, k, v, norms)
+        ctx.about = (layout, heads, dropped)
+        _library().attention_forward(ctypes.byref(_heads(q, k, v, *ctx.about)), _at(out), _at(norms))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        """Of q, k and v."""
+        q, k, v, norms = ctx.saved_tensors
+        dq, dk, dv = (part.new_empty(part.shape) for part in (q, k, v))
+        grad = grad.contiguous()
+        _library().attention_backward(ctypes.byref(_heads(q, k, v, *ctx.about)), *map(_at, (grad, norms, dq, dk, dv)))
+        return dq, dk, dv, None, None, None
+
+
+class AddNorm(torch.autograd.Function):
+    """LayerNorm of ``residual + dropout(x)``, ``(t, d)``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, eps: float, dropped: Dropout | None) -> Tensor:
+        """``(t, d)``."""
+        x, residual, (t, d) = x.contiguous(), residual.contiguous(), x.shape
+        out, plain, by = torch.empty_like(x), torch.empty_like(x), x.new_empty(t)
+        ctx.dropped = dropped
+        ctx.save_for_backward(plain, by, weight)
+        parts = (_at(part) for part in (x, residual, weight, bias))
+        _library().add_norm_forward(*parts, *_noise(dropped, d), _float(eps), _long(t), _long(d), *map(_at, (out, plain, by)))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        """Of x, residual, weight and bias."""
+        plain, by, weight = ctx.saved_tensors
+        (t, d), grad = plain.shape, grad.contiguous()
+        dresidual, dweight, dbias = torch.empty_like(plain), torch.empty_like(weight), torch.empty_like(weight)
+        dx = dresidual if ctx.dropped is None else torch.empty_like(plain)
+        given = (_at(part) for part in (grad, plain, by, weight))
+        _library().add_norm_backward(*given, *_noise(ctx.dropped, d), _long(t), _long(d), *map(_at, (dx, dresidual, dweight, dbias)))
+        return dx, dresidual, dweight, dbias, None, None
+
+
+class BiasGelu(torch.autograd.Function):
+    """``gelu(x + bias)`` of ``(t, d)``; ``x`` is overwritten."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
+        """``(t, d)``."""
+        out, (t, d) = torch.empty_like(x), x.shape
+        ctx.save_for_backward(x)
+        _library().bias_gelu_forward(_at(x), _at(bias), _long(t), _long(d), _at(out))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        """Of x and bias."""
+        (x,) = ctx.saved_tensors
+        (t, d), grad = x.shape, grad.contiguous()
+        dx, dbias = torch.empty_like(x), x.new_empty(d)
+        _library().bias_gelu_backward(_at(x), _at(grad), _long(t), _long(d), _at(dx), _at(dbias))
+        return dx, dbias
+
+
+class Drop(torch.autograd.Function):
+    """Dropout of ``(t, d)``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dropped: Dropout) -> Tensor:
+        """``(t, d)``."""
+        ctx.dropped = dropped
+        return _drop(x, dropped)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        """Of x."""
+        return _drop(grad, ctx.dropped), None
+
+
+def _drop(x: Tensor, dropped: Dropout) -> Tensor:
+    x, (t, d) = x.contiguous(), x.shape
+    out = torch.empty_like(x)
+    _library().dropout(_at(x), *_noise(dropped, d), _long(t), _long(d), _at(out))
+    return out
+
+
+def _heads(q: Tensor, k: Tensor, v: Tensor, layout: Layout, heads: int, dropped: Dropout | None) -> _Heads:
+    places, single = layout.places(_CPU), int(q.shape[0] != k.shape[0])
+    about = _Heads(
+        *map(_at, (q, k, v)), q.stride(0), k.stride(0), v.stride(0), _at(places.starts), _at(places.lengths), len(places.lengths), heads,
+        q.shape[1] // heads, single, 0, 0, layout.longest,
+    )  # fmt: skip
+    if dropped is not None:
+        about.keys, about.columns = _at(dropped.keys), _at(_attention_columns(heads, layout.longest))
+        about.least, about.scale = _least(dropped), dropped.scale
+    return about
+
+
+def _noise(dropped: Dropout | None, width: int) -> tuple[Any, ...]:
+    if dropped is None:
+        return None, None, _int(0), _float(1.0)
+    return _at(dropped.keys), _at(_columns(width)), _int(_least(dropped)), _float(dropped.scale)
+
+
+def _least(dropped: Dropout) -> int:
+    return round(dropped.probability * 2**32) - 2**31
+
+
+@functools.lru_cache(maxsize=64)
+def _columns(width: int) -> Tensor:
+    return column_keys(torch.arange(width))
+
+
+@functools.lru_cache(maxsize=64)
+def _attention_columns(heads: int, longest: int) -> Tensor:
+    return attention_columns(heads, longest, _CPU)
+
+
+def _at(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def _library() -> ctypes.CDLL:
+    found = library()
+    assert found is not None
+    return found
