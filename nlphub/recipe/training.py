@@ -67,6 +67,8 @@ class TrainSettings(Settings):
         average: decay of the exponential moving average of the weights, which is what is evaluated and kept; 0 = none.
         sampling: ``balanced``: an epoch has equally many examples of every label, the rare ones repeated; ``natural``: each once.
         backoff: how often training may go back to its best weights at half the rate, after a collapse; 0 = never.
+        graphs: ``on``: steps are captured as CUDA graphs, in bf16 all through with float32 masters; ``auto``: where they can be;
+            ``off``: never. Not measured on a card yet.
     """
 
     epochs: Count = 10
@@ -98,6 +100,7 @@ class TrainSettings(Settings):
     average: Fraction = 0.0
     sampling: Literal["natural", "balanced"] = "natural"
     backoff: Annotated[int, Field(ge=0)] = 0
+    graphs: Literal["off", "auto", "on"] = "off"
 
     def problems(self, task: str) -> list[str]:
         """Options that contradict each other, or that the task cannot have."""
@@ -159,4 +162,5 @@ OPTIONS = (
     "average",
     "sampling",
     "backoff",
+    "graphs",
 )
