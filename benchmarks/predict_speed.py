@@ -33,34 +33,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from speeds.machine import versions
+from speeds.peers import Answer, Openvino, Route, Transformers, best_onnxruntime, graph_of, not_close
 
 import nlphub as hub
 from nlphub.runtime.session import cores
 
 SETS = ("cic", "smp2017_ecdt", "smp2019_ecdt_nlu", "tnews", "waimai_10k")
 OURS = "nlphub"
-MARGIN = 1e-3
-NAMES = ("input_ids", "attention_mask", "token_type_ids")
-
-Answer = Callable[[Sequence[str]], list[str]]
-
-
-@dataclass(frozen=True)
-class Route:
-    """One way from strings to labels."""
-
-    name: str
-    many: Answer
-    one: Answer
-    settings: str = ""
+PACKAGES = ("onnxruntime", "transformers", "tokenizers", "torch", "openvino", "numpy")
 
 
 def texts_of(count: int) -> list[str]:
@@ -92,11 +78,6 @@ def make_artefact(folder: Path) -> Path:
     return folder
 
 
-def sorted_rows(lengths: Sequence[int], rows: int) -> Iterator[np.ndarray[Any, Any]]:
-    order = np.argsort(lengths, kind="stable")
-    yield from (order[first : first + rows] for first in range(0, len(order), rows))
-
-
 def ours(folder: Path, threads: int, precision: str = "fp32") -> Route:
     predictor = hub.Predictor(folder, threads=threads, precision=precision, warm_up=True)
 
@@ -104,172 +85,6 @@ def ours(folder: Path, threads: int, precision: str = "fp32") -> Route:
         return [found.top[0][0] for found in predictor(texts, top_k=1)]
 
     return Route(OURS if precision == "fp32" else f"{OURS} {precision}", answer, answer, f"{threads} threads")
-
-
-class Transformers:
-    """The artefact in transformers, as its documentation has it."""
-
-    def __init__(self, folder: Path, threads: int) -> None:
-        import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-        torch.set_num_threads(threads)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-        self.labels, self.threads, self.run = (
-            [self.model.config.id2label[n] for n in range(self.model.config.num_labels)],
-            threads,
-            self.model,
-        )
-
-    def batch(self, texts: Sequence[str]) -> list[str]:
-        import torch
-
-        with torch.inference_mode():
-            given = self.tokenizer(list(texts), padding=True, truncation=True, max_length=512, return_tensors="pt")
-            best = self.run(**given).logits.argmax(-1)
-        return [self.labels[row] for row in best.tolist()]
-
-    def arrival(self, texts: Sequence[str]) -> list[str]:
-        return [label for first in range(0, len(texts), 32) for label in self.batch(texts[first : first + 32])]
-
-    def sorted(self, texts: Sequence[str]) -> list[str]:
-        found = [""] * len(texts)
-        for rows in sorted_rows([len(text) for text in texts], 32):
-            for row, label in zip(rows.tolist(), self.batch([texts[row] for row in rows]), strict=True):
-                found[row] = label
-        return found
-
-    def export(self, path: Path) -> Path:
-        """The graph that `torch.onnx.export` makes of it."""
-        import torch
-
-        class Logits(torch.nn.Module):
-            def __init__(self, model: torch.nn.Module) -> None:
-                super().__init__()
-                self.model = model
-
-            def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
-                return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
-
-        given = tuple(torch.ones(2, 8, dtype=torch.int64) for _ in NAMES)
-        named = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=512)}
-        same = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-        shapes = (named, same, same)
-        torch.onnx.export(
-            Logits(self.model), given, str(path), dynamo=True, input_names=list(NAMES), output_names=["logits"], dynamic_shapes=shapes,
-            opset_version=18, external_data=False, verbose=False,
-        )  # fmt: skip
-        return path
-
-    def routes(self) -> list[Route]:
-        return [
-            Route("transformers", self.arrival, self.batch, f"32 rows, {self.threads} threads"),
-            Route("transformers sorted", self.sorted, self.batch, f"32 rows, {self.threads} threads"),
-        ]
-
-    def compiled(self) -> Route:
-        import torch
-
-        self.run = torch.compile(self.model, dynamic=True)
-        return Route("torch.compile", self.sorted, self.batch, "32 rows, dynamic")
-
-
-class Padded:
-    """What the two runtimes share: the `tokenizers` library, and padding with numpy."""
-
-    def __init__(self, folder: Path, labels: Sequence[str]) -> None:
-        from tokenizers import Tokenizer
-
-        self.tokenizer, self.labels = Tokenizer.from_file(str(folder / "tokenizer.json")), labels
-        self.tokenizer.enable_truncation(512)
-        self.tokenizer.no_padding()
-
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [found.ids for found in self.tokenizer.encode_batch_fast(list(texts))]
-
-    def padded(self, ids: Sequence[list[int]]) -> dict[str, Any]:
-        width = max(map(len, ids))
-        given = np.zeros((len(ids), width), np.int64)
-        mask = np.zeros_like(given)
-        for row, each in enumerate(ids):
-            given[row, : len(each)] = each
-            mask[row, : len(each)] = 1
-        return dict(zip(NAMES, (given, mask, np.zeros_like(given)), strict=True))
-
-    def named(self, logits: Any) -> list[str]:
-        return [self.labels[row] for row in logits.argmax(-1).tolist()]
-
-
-class Onnxruntime(Padded):
-    """onnxruntime as a good engineer sets it."""
-
-    def __init__(self, folder: Path, labels: Sequence[str], graph: Path, threads: int, rows: int) -> None:
-        super().__init__(folder, labels)
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self.session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        self.threads, self.rows = threads, rows
-
-    def many(self, texts: Sequence[str]) -> list[str]:
-        ids, found = self.ids(texts), [""] * len(texts)
-        for rows in sorted_rows([len(each) for each in ids], self.rows):
-            (logits,) = self.session.run(["logits"], self.padded([ids[row] for row in rows]))
-            for row, label in zip(rows.tolist(), self.named(logits), strict=True):
-                found[row] = label
-        return found
-
-    def one(self, texts: Sequence[str]) -> list[str]:
-        return self.named(self.session.run(["logits"], self.padded(self.ids(texts)))[0])
-
-
-def best_onnxruntime(folder: Path, labels: Sequence[str], graph: Path, threads: int, texts: Sequence[str]) -> Route:
-    """The fastest of the settings for many texts, and for one."""
-    made = [Onnxruntime(folder, labels, graph, count, 32) for count in dict.fromkeys((1, threads))]
-    seconds: dict[tuple[int, int], list[float]] = {}
-    for _ in range(2):
-        for number, each in enumerate(made):
-            for each.rows in (16, 32, 64, 128):
-                seconds.setdefault((number, each.rows), []).append(timed(each.many, texts)[0])
-    number, rows = min(seconds, key=lambda key: min(seconds[key]))
-    many, one = made[number], min(made, key=lambda each: min(timed(each.one, texts[:1])[0] for _ in range(20)))
-    many.rows = rows
-    return Route("onnxruntime", many.many, one.one, f"{rows} rows, {many.threads} threads; one by one {one.threads} threads")
-
-
-class Openvino(Padded):
-    """OpenVINO with its own scheduling."""
-
-    def __init__(self, folder: Path, labels: Sequence[str], graph: Path, threads: int) -> None:
-        super().__init__(folder, labels)
-        import openvino
-
-        core = openvino.Core()
-        core.set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
-        exact = {"INFERENCE_PRECISION_HINT": "f32"}
-        self.queue_of = openvino.AsyncInferQueue
-        self.fast = core.compile_model(str(graph), "CPU", {"PERFORMANCE_HINT": "THROUGHPUT", **exact})
-        self.soon = core.compile_model(str(graph), "CPU", {"PERFORMANCE_HINT": "LATENCY", **exact})
-
-    def many(self, texts: Sequence[str]) -> list[str]:
-        ids, found = self.ids(texts), [""] * len(texts)
-        queue = self.queue_of(self.fast)
-
-        def take(request: Any, rows: Any) -> None:
-            for row, label in zip(rows.tolist(), self.named(request.get_output_tensor(0).data), strict=True):
-                found[row] = label
-
-        queue.set_callback(take)
-        for rows in sorted_rows([len(each) for each in ids], 32):
-            queue.start_async(self.padded([ids[row] for row in rows]), rows)
-        queue.wait_all()
-        return found
-
-    def one(self, texts: Sequence[str]) -> list[str]:
-        return self.named(self.soon(self.padded(self.ids(texts)))[0])
 
 
 def timed(answer: Answer, texts: Sequence[str]) -> tuple[float, float, list[str]]:
@@ -284,10 +99,7 @@ def routes_of(folder: Path, work: Path, options: argparse.Namespace, texts: Sequ
     made = [ours(folder, options.threads)]
     peer = Transformers(folder, options.threads)
     made += peer.routes()
-    graph = work / "peer.onnx"
-    if not graph.is_file():
-        with quiet():
-            peer.export(graph)
+    graph = graph_of(peer, work / "peer.onnx")
     made.append(best_onnxruntime(folder, peer.labels, graph, options.threads, texts[:100]))
     try:
         runtime = Openvino(folder, peer.labels, graph, options.threads)
@@ -324,13 +136,7 @@ def measure(routes: Sequence[Route], texts: Sequence[str], rounds: int, alone: i
 def differing(folder: Path, routes: Sequence[Route], texts: Sequence[str]) -> dict[str, tuple[int, int]]:
     """For each peer how many labels differ from ours, and how many of those without being close."""
     answers = hub.Predictor(folder)(texts, top_k=2)
-    close = [answer.top[0][1] - answer.top[1][1] < MARGIN for answer in answers]
-    expected = [answer.top[0][0] for answer in answers]
-    found = {}
-    for route in routes:
-        wrong = [row for row, label in enumerate(route.many(texts)) if label != expected[row]]
-        found[route.name] = (len(wrong), sum(not close[row] for row in wrong))
-    return found
+    return {route.name: not_close(answers, route.many(texts)) for route in routes}
 
 
 def cold_start(folder: Path, repeats: int) -> list[float]:
@@ -350,28 +156,6 @@ def cold_start(folder: Path, repeats: int) -> list[float]:
 
 def ratio(peer: Sequence[float], mine: Sequence[float]) -> float:
     return statistics.median(theirs / own for theirs, own in zip(peer, mine, strict=True))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    import logging
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.ERROR)
-        yield
-    logging.disable(logging.NOTSET)
-
-
-def versions() -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
-    for name in ("onnxruntime", "transformers", "tokenizers", "torch", "openvino", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def main() -> None:
@@ -407,7 +191,14 @@ def main() -> None:
         for route in [*peers, *others]
         for mine in [seconds[route.name]]
     ]  # fmt: skip
-    report = {"texts": count, "rounds": rounds, "threads": options.threads, "cold_start": cold, "versions": versions(), "rows": rows}
+    report = {
+        "texts": count,
+        "rounds": rounds,
+        "threads": options.threads,
+        "cold_start": cold,
+        "versions": versions(*PACKAGES),
+        "rows": rows,
+    }
     if options.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
     else:

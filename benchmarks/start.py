@@ -1,30 +1,14 @@
 """What starting costs above bare Python, in seconds of processor time: medians of interleaved runs.
 
-python benchmarks/start.py [--repeats 15] [--json]
+    python benchmarks/start.py [--repeats 15] [--json]
+
+`python benchmarks/speed.py start` measures these commands beside `import typer`, and first answers, loading and memory as well.
 """
 
 import argparse
 import json
-import resource
-import statistics
-import subprocess
-import sys
 
-COMMANDS = {
-    "python": ["-c", "pass"],
-    "import nlphub": ["-c", "import nlphub"],
-    "import typer": ["-c", "import typer"],
-    "nlphub --help": ["-m", "nlphub", "--help"],
-    "nlphub list": ["-m", "nlphub", "list"],
-}
-
-
-def seconds(arguments: list[str]) -> float:
-    """User + system time of one process."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+from speeds.starting import COMMANDS, commands
 
 
 def main() -> None:
@@ -32,15 +16,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    measured: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(options.repeats):
-        for name, arguments in COMMANDS.items():
-            measured[name].append(seconds(arguments))
-    bare = statistics.median(measured["python"])
-    rows = [
-        {"name": name, "seconds": statistics.median(values), "above_python": statistics.median(values) - bare}
-        for name, values in measured.items()
-    ]
+    timings = commands(options.repeats)
+    bare = timings.seconds("python")
+    rows = [{"name": name, "seconds": timings.seconds(name), "above_python": timings.seconds(name) - bare} for name in COMMANDS]
     if options.json:
         print(json.dumps(rows, indent=2))
         return

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nlphub.calibration import NEUTRAL, Calibration
-from nlphub.checkpoints import native
+from nlphub.checkpoints import native, upstream
 from nlphub.checkpoints.folders import length_of, module_folder
 from nlphub.data.apart import encode_apart
 from nlphub.data.batching import Packed
@@ -90,7 +90,10 @@ class Module(nn.Module):
             raise InputError("Give a module either a name (see `nlphub list`) or a directory: hub.Module(name='ernie_tiny')")
         if name is not None:
             card = find_module(name, version=version)
-            folder, origin = store.install(card), {"base": {"name": card.name, "version": card.version, "licence": card.licence}}
+            folder, origin = (
+                upstream.install(card),
+                {"base": {"name": card.name, "version": card.version, "licence": store.licence_of(card)}},
+            )
         else:
             folder, origin = module_folder(Path(str(directory)), import_code=import_code), {}
         self.config: dict[str, Any] = native.load_config(folder) | origin
@@ -147,7 +150,7 @@ class Module(nn.Module):
         if task not in self.heads:
             raise UnknownNameError(f"{self.config['architecture']} has no head for task {task!r}; it has {', '.join(sorted(self.heads))}")
         made, outputs = head_class(self.heads, task, self.variant), outputs_of(task, labels, self.variant)
-        head = made.build(self.encoder.config.width, outputs, dropout=self.encoder.config.dropout)
+        head = made.fitting(self.encoder.config, outputs, dropout=self.encoder.config.dropout)
         initialise(head, seed=self.seed)
         self.take_head(head, labels)
 
@@ -277,7 +280,9 @@ class Module(nn.Module):
     def extra_repr(self) -> str:
         """The first lines of ``print(module)``."""
         size = sum(parameter.numel() for parameter in self.parameters())
-        return f"{self.config['architecture']}, task {self.task}, {size:,} parameters on {self.device}\n{explain(self.device)}"
+        kind = self.device.type  # elsewhere than on a CPU kernels would be tried, so compiled, to find out
+        routes = explain(kind) if kind == "cpu" else f"route      as nlphub.kernels.explain({kind!r}) finds out by trying"
+        return f"{self.config['architecture']}, task {self.task}, {size:,} parameters on {self.device}\n{routes}"
 
     def _facts(self) -> dict[str, Any]:
         facts = {"task": self.task, "labels": list(self.labels), "max_length": self.max_length}

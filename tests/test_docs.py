@@ -16,6 +16,7 @@ CONVERT = ("docs/convert.md", "docs/convert.zh.md")  # of files that are not her
 HUB = ("docs/hub.md", "docs/hub.zh.md")  # tests/hub/test_own_hub.py runs its commands
 SMALLER = ("docs/smaller.md", "docs/smaller.zh.md")  # tests/compress runs such commands on small modules
 EXPORT = ("docs/export.md", "docs/export.zh.md")  # tests/export runs such commands on small modules
+PERFORMANCE = ("docs/performance.md", "docs/performance.zh.md")  # tests/test_speed_benchmark.py runs such commands on toy networks
 SHORT = {
     **{verb: ["train.epochs=1"] for verb in ("finetune", "suspects", "repeat", "tune")},
     "pretrain": ["train.minutes=null", "train.steps=1", "train.batch_tokens=512"],
@@ -93,8 +94,8 @@ def test_every_recipe_of_the_tasks_runs_and_its_run_answers(desk: Path) -> None:
 
 @pytest.mark.parametrize(
     "twins",
-    [READMES, GUIDES, TASKS, CONVERT, EXPORT, HUB, SMALLER],
-    ids=["readme", "guide", "tasks", "convert", "export", "hub", "smaller"],
+    [READMES, GUIDES, TASKS, CONVERT, EXPORT, HUB, SMALLER, PERFORMANCE],
+    ids=["readme", "guide", "tasks", "convert", "export", "hub", "smaller", "performance"],
 )
 def test_the_twins_have_the_same_code(twins: tuple[str, str]) -> None:
     for language in ("python", "bash", "yaml"):
@@ -129,7 +130,7 @@ def test_every_help_has_an_example() -> None:
         assert "Example" in result.output, words
 
 
-@pytest.mark.parametrize("name", [*READMES, *GUIDES, *TASKS, *CONVERT, *EXPORT, *HUB, *SMALLER, "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", [*READMES, *GUIDES, *TASKS, *CONVERT, *EXPORT, *HUB, *SMALLER, *PERFORMANCE, "CONTRIBUTING.md"])
 def test_files_that_are_named_exist(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     linked = {(ROOT / name).parent / path for path in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", text)}

@@ -1,4 +1,4 @@
-"""The root of the command line: it knows the groups of verbs, and how errors become exit codes."""
+"""The root of the command line, and how errors become exit codes. The verbs are in :mod:`nlphub.cli.lazy`."""
 
 import logging
 import os
@@ -7,49 +7,18 @@ import sys
 import typer
 
 from nlphub import __version__
-from nlphub.cli import (
-    convert,
-    doctor,
-    export,
-    hub,
-    inference,
-    own_hub,
-    pretraining,
-    recipes,
-    report,
-    robustness,
-    smaller,
-    suspects,
-    training,
-    tuning,
-)
+from nlphub.cli.lazy import LazyGroup
 from nlphub.errors import NlphubError
 
 app = typer.Typer(
     name="nlphub",
+    cls=LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="A pretrained-model hub and fine-tuning platform for Chinese NLP.",
 )
-for group in (
-    hub,
-    own_hub,
-    convert,
-    recipes,
-    doctor,
-    training,
-    pretraining,
-    inference,
-    export,
-    robustness,
-    suspects,
-    report,
-    tuning,
-    smaller,
-):
-    group.register(app)
 
 
 def _print_version(wanted: bool) -> None:

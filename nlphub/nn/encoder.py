@@ -4,7 +4,7 @@ Notation: ``t`` tokens of all sequences together, ``b`` sequences, ``d`` width, 
 """
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from nlphub.kernels import Draws, Layout, Noise, Site
 from nlphub.nn.config import EncoderConfig
 from nlphub.nn.embeddings import Embeddings
 
-__all__ = ["Block", "Encoder", "EncoderConfig", "Rows", "to_tensors"]
+__all__ = ["Block", "Encoder", "EncoderConfig", "Rows", "sent", "to_tensors"]
 
 Rows = Literal["all", "cls"]
 
@@ -29,7 +29,13 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(1 if config.shared else config.layers))
+
+    @property
+    def passes(self) -> list["Block"]:
+        """The layers in the order in which hidden rows go through them: those of shared weights are one layer, several times."""
+        blocks = cast("list[Block]", list(self.blocks))
+        return blocks * self.config.layers if self.config.shared else blocks
 
     def forward(self, packed: Packed[Tensor], *, rows: Rows = "all", noise: Noise | None = None) -> Tensor:
         """Hidden rows ``(t, d)``, or ``(b, d)`` for ``rows="cls"``.
@@ -42,9 +48,10 @@ class Encoder(nn.Module):
         """
         layout, draws = Layout.of(packed), Draws.of(noise, packed)
         hidden: Tensor = self.embeddings(packed, draws=draws)
-        for number, block in enumerate(self.blocks, start=1):
-            last = number == len(self.blocks)
-            hidden = block(hidden, layout, draws=draws, only=packed.cls_rows if last and rows == "cls" else None)
+        passes = self.passes
+        for number, block in enumerate(passes):
+            last, turn = number == len(passes) - 1, number if self.config.shared else 0
+            hidden = block(hidden, layout, draws=draws, only=packed.cls_rows if last and rows == "cls" else None, turn=turn)
         return hidden
 
     def set_dropout(self, probability: float) -> None:
@@ -67,15 +74,19 @@ class Block(nn.Module):
         self.down = nn.Linear(config.inner, config.width)
         self.norm2 = nn.LayerNorm(config.width, eps=config.eps)
 
-    def forward(self, hidden: Tensor, layout: Layout, *, draws: Draws | None = None, only: Tensor | None = None) -> Tensor:
-        """``(t, d)`` to ``(t, d)``, or to ``(b, d)`` where ``only`` names one row of each sequence."""
+    def forward(self, hidden: Tensor, layout: Layout, *, draws: Draws | None = None, only: Tensor | None = None, turn: int = 0) -> Tensor:
+        """``(t, d)`` to ``(t, d)``, or to ``(b, d)`` where ``only`` names one row of each sequence.
+
+        Args:
+            turn: how often the rows went through these weights before; each time has dropout masks of its own.
+        """
         q, k, v = self._project(hidden, only)
         if only is not None:
             hidden, draws = hidden[only], draws.take(only) if draws else None
-        mixed = kernels.attention(q, k, v, layout, heads=self.config.heads, dropped=self._dropped(draws, Site.ATTENTION))
-        hidden = self._add_norm(self.out(mixed), hidden, self.norm1, self._dropped(draws, Site.ATTENTION_OUTPUT))
+        mixed = kernels.attention(q, k, v, layout, heads=self.config.heads, dropped=self._dropped(draws, Site.ATTENTION, turn))
+        hidden = self._add_norm(self.out(mixed), hidden, self.norm1, self._dropped(draws, Site.ATTENTION_OUTPUT, turn))
         inner = kernels.bias_gelu(F.linear(hidden, self.up.weight), self.up.bias, activation=self.config.activation)
-        return self._add_norm(self.down(inner), hidden, self.norm2, self._dropped(draws, Site.FEED_FORWARD_OUTPUT))
+        return self._add_norm(self.down(inner), hidden, self.norm2, self._dropped(draws, Site.FEED_FORWARD_OUTPUT, turn))
 
     def _project(self, hidden: Tensor, only: Tensor | None) -> tuple[Tensor, ...]:
         """Queries, keys and values, of one matrix product where queries are wanted for all rows."""
@@ -84,9 +95,9 @@ class Block(nn.Module):
             return F.linear(hidden, weight, bias).chunk(3, dim=1)
         return F.linear(hidden[only], weight[:width], bias[:width]), *F.linear(hidden, weight[width:], bias[width:]).chunk(2, dim=1)
 
-    def _dropped(self, draws: Draws | None, site: Site) -> kernels.Dropout | None:
+    def _dropped(self, draws: Draws | None, site: Site, turn: int) -> kernels.Dropout | None:
         probability = self.config.attention_dropout if site == Site.ATTENTION else self.config.dropout
-        return draws.dropout(probability, layer=self.layer, site=site) if draws else None
+        return draws.dropout(probability, layer=self.layer + turn, site=site) if draws else None
 
     @staticmethod
     def _add_norm(x: Tensor, residual: Tensor, norm: nn.LayerNorm, dropped: kernels.Dropout | None) -> Tensor:
@@ -95,5 +106,10 @@ class Block(nn.Module):
 
 def to_tensors(packed: Packed[np.ndarray[Any, Any]], device: str | torch.device = "cpu") -> Packed[Tensor]:
     """The batch as tensors on ``device``, but ``lengths`` on the host: they decide which calls are made, which should not wait."""
-    tensors = packed.map(torch.from_numpy)
-    return tensors.map(lambda tensor: tensor if tensor is tensors.lengths else tensor.to(device))
+    tensors, there = packed.map(torch.from_numpy), torch.device(device)
+    return tensors.map(lambda tensor: tensor if tensor is tensors.lengths else sent(tensor, there))
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor of the host on ``device``. A CUDA device fetches it from page-locked memory when it gets there: the host does not wait."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

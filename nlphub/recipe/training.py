@@ -50,6 +50,7 @@ class TrainSettings(Settings):
             for token-cls, ``micro_f1``, ``macro_f1`` or ``subset_accuracy`` for multi-label, ``spearman`` or ``pearson`` for regression,
             ``frame_accuracy``, ``intent_accuracy`` or ``slot_f1`` for joint; default: the first of the task.
         max_tokens: tokens of one forward pass; batches with more are cut and their gradients accumulated.
+        device: ``cpu``, or ``cuda``: a GPU, where the kernels of nlphub have not been measured yet.
         precision: of matrix products in training: ``bf16`` or ``fp32``; ``auto`` is bf16 on a GPU and fp32 on a CPU.
         seed: of splits, batches, new weights and dropout.
         evaluate_every: ``epoch``, or a number of steps.
@@ -101,6 +102,7 @@ class TrainSettings(Settings):
     sampling: Literal["natural", "balanced"] = "natural"
     backoff: Annotated[int, Field(ge=0)] = 0
     graphs: Literal["off", "auto", "on"] = "off"
+    device: Literal["cpu", "cuda"] = "cpu"
 
     def problems(self, task: str) -> list[str]:
         """Options that contradict each other, or that the task cannot have."""
@@ -133,8 +135,9 @@ class TrainSettings(Settings):
 
     def _not_of_method(self, task: str) -> list[str]:
         """What only ``finetune`` can have."""
-        changed = [name for name in (*OPTIONS, "class_weights") if getattr(self, name) != _default(name)]
-        found = [f"method: {self.method} has no {name}, which is of method finetune" for name in changed if name != "method"]
+        names = (*(name for name in OPTIONS if name not in ("method", "device")), "class_weights")
+        changed = [name for name in names if getattr(self, name) != _default(name)]
+        found = [f"method: {self.method} has no {name}, which is of method finetune" for name in changed]
         if task != "seq-cls":
             found.append(f"method: {self.method} is of task seq-cls, and this task is {task}: leave method out to fine-tune")
         return found
@@ -163,4 +166,5 @@ OPTIONS = (
     "sampling",
     "backoff",
     "graphs",
+    "device",
 )

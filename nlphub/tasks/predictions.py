@@ -12,6 +12,9 @@ from nlphub.errors import InputError
 
 Floats = NDArray[np.floating]
 
+_FEW = 4  # labels for each that is asked for, up to which rows are sorted whole
+_BLOCK = 1 << 17  # scores looked at together: what a core's cache holds
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -68,9 +71,36 @@ def classify(
     if top_k < 1:
         raise InputError(f"top_k={top_k!r} must be at least 1")
     scores = softmax(logits, temperature=calibration.temperature)
-    ranks = np.argsort(-scores, axis=-1, kind="stable")[:, :top_k]
+    ranks = best_columns(scores, top_k)
     accepted = calibration.accepts(logits, labels).tolist()
     return [_prediction([(labels[i], float(row[i])) for i in best], sure) for row, best, sure in zip(scores, ranks, accepted, strict=True)]
+
+
+def best_columns(scores: Floats, top_k: int) -> NDArray[np.int64]:
+    """``(b, min(k, labels))`` the columns of the highest scores of each row of ``(b, labels)``, best first, equal ones in their order.
+
+    Only rows in which more than k labels score as high as the k-th are sorted whole: sorting thousands of labels costs more than a network.
+    """
+    columns = scores.shape[1]
+    if top_k == 1:
+        return np.asarray(scores.argmax(axis=-1))[:, None]
+    if columns <= _FEW * top_k or not len(scores):
+        return np.argsort(-scores, axis=-1, kind="stable")[:, :top_k]
+    rows = max(1, _BLOCK // columns)
+    return np.concatenate([_best(scores[first : first + rows], top_k) for first in range(0, len(scores), rows)])
+
+
+def _best(scores: Floats, top_k: int) -> NDArray[np.int64]:
+    columns = scores.shape[1]
+    least = np.partition(scores, columns - top_k, axis=-1)[:, columns - top_k, None]
+    held = scores >= least
+    single = held.sum(axis=-1) == top_k
+    ranks = np.empty((len(scores), top_k), np.int64)
+    found = np.flatnonzero(held[single].ravel()).reshape(-1, top_k) % columns
+    values = np.take_along_axis(scores[single], found, axis=-1)
+    ranks[single] = np.take_along_axis(found, np.argsort(-values, axis=-1, kind="stable"), axis=-1)
+    ranks[~single] = np.argsort(-scores[~single], axis=-1, kind="stable")[:, :top_k]
+    return ranks
 
 
 def _prediction(top: list[tuple[str, float]], accepted: bool) -> Prediction:

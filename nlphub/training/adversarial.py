@@ -68,6 +68,7 @@ class Adversary:
     @torch.no_grad()
     def _move(self, gradient: Tensor, kept: Tensor) -> bool:
         """One step upwards, and back onto the ball around ``kept``; whether there was a way up."""
+        gradient = gradient.coalesce() if gradient.is_sparse else gradient
         size = float(gradient.norm())
         if not (math.isfinite(size) and size > 0):
             return False

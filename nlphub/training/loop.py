@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nlphub.checkpoints.native import tensors, weights_digest
 from nlphub.data.batching import epoch_batches, micro_batches, pack
@@ -33,6 +34,7 @@ from nlphub.recipe import TrainSettings
 from nlphub.tasks import trainable
 from nlphub.tasks.targets import classes_of, count_judged, targets_of
 from nlphub.text.encoding import Encoded, Ints
+from nlphub.training.adamw import AdamW, clip, sparse_gradients
 from nlphub.training.adversarial import Adversary
 from nlphub.training.average import Average
 from nlphub.training.backoff import Backoff, backed_off_rate
@@ -74,9 +76,10 @@ class Loop:
         _tell_of_cuts(self.encoded, module.max_length)
         self.targets = self.task.targets(train, self.encoded, module.labels)
         module.task_head.prepare(self.targets, trained=module.trained)
-        self.objective: Objective | Taught = Objective.of(settings, self.targets, self.task.outputs(module.labels))
+        self.objective: Objective | Taught = Objective.of(settings, self.targets, self.task.outputs(module.labels)).to(module.device)
         if teaching is not None:
             self.objective = teaching.lesson(self.objective, module=module, train=train, encoded=self.encoded, optimizer=optimizer)
+        self._sparse = self._sparse_table()
         self.adversary = Adversary.of(settings, module.encoder.embeddings.word.weight)
         named = tensors(module.encoder, module.head)
         self.average = Average(named, settings.average) if settings.average else None
@@ -152,20 +155,28 @@ class Loop:
         )
 
     def gradients(self, number: int, batch: Ints) -> tuple[float, float]:
-        """Gradients of one step, clipped; the mean loss over the targets of ``batch``, and the norm of the gradients before clipping."""
+        """Gradients of one step, clipped (by our own optimizer: in its step); the mean loss over the targets of ``batch``, and the norm of
+        the gradients before clipping."""
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._backward(number, batch)
-        if self.adversary is not None:
-            self.adversary.attack(lambda only: self._backward(number, batch, only=only))
+        with sparse_gradients(self._sparse):
+            loss = self._backward(number, batch)
+            if self.adversary is not None:
+                self.adversary.attack(lambda only: self._backward(number, batch, only=only))
         self.module.eval()
-        limit = math.inf if self.settings.clip is None else self.settings.clip
-        return float(loss), float(torch.nn.utils.clip_grad_norm_(self.module.parameters(), limit))
+        norm = clip(self.optimizer, self.module.parameters(), self.settings.clip)  # a device is waited for here, and nowhere before
+        return float(loss), norm
 
     def show_evaluated(self) -> None:
         """Let the module have the weights that are evaluated and kept, until the next step: their averages, where there are any."""
+        self.catch_up()
         if self.average is not None:
             self.average.show(True)
+
+    def catch_up(self) -> None:
+        """Let words that no training text has decay as the others do: between evaluations nobody reads them."""
+        if isinstance(self.optimizer, AdamW):
+            self.optimizer.catch_up()
 
     def settle(self, fact: Step, before: Progress) -> Step:
         """After an evaluation: go back to the best weights where that is asked for and needed."""
@@ -175,6 +186,7 @@ class Loop:
         """Let the optimizer take the step."""
         self.optimizer.step()
         if self.average is not None:
+            self.catch_up()
             self.average.update(number)
         if self.backoff is not None:
             self.backoff.note(loss)
@@ -190,6 +202,15 @@ class Loop:
             torch.autograd.backward(share, inputs=only)
             total += share.detach()
         return total
+
+    def _sparse_table(self) -> nn.Embedding | None:
+        """The word embedding, where its gradients are to be sparse: on a CPU, unless the head answers with words, which reads all of it."""
+        words: nn.Embedding = self.module.encoder.embeddings.word
+        weight: nn.Parameter = self.module.encoder.embeddings.word.weight
+        if not isinstance(self.optimizer, AdamW) or weight.device.type != "cpu" or self.module.task_head.answers_words:
+            return None
+        read = torch.from_numpy(np.unique(self.encoded.ids)).long()
+        return words if self.optimizer.only(weight, read) else None
 
     def _parts(self, batch: Ints) -> Iterator[Ints]:
         for first in range(0, len(batch), self.settings.batch_size):

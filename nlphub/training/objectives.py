@@ -4,7 +4,7 @@ Notation: ``r`` rows that have targets (texts of seq-cls, tokens of token-cls), 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from nlphub.data.batching import Packed
 from nlphub.errors import InputError
 from nlphub.kernels import Noise
 from nlphub.module import Module
+from nlphub.nn.encoder import sent
 from nlphub.recipe import TrainSettings
 from nlphub.tasks.base import IGNORED, Targets
 from nlphub.tasks.targets import classes_of
@@ -48,6 +49,10 @@ class Objective:
         weights = None if settings.class_weights == "none" else class_weights(settings.class_weights, classes_of(targets), names)
         return cls(weights, settings.label_smoothing, settings.focal, settings.r_drop, settings.asymmetric, settings.slot_weight)
 
+    def to(self, device: torch.device) -> "Objective":
+        """The same with its tensors on a device, so that no batch waits for them."""
+        return self if self.class_weights is None else replace(self, class_weights=self.class_weights.to(device))
+
     @property
     def options(self) -> dict[str, Any]:
         """Those of the head's loss that are on."""
@@ -79,8 +84,8 @@ class Objective:
 def target_tensors(targets: Targets, device: torch.device) -> Any:
     """The same as a tensor, or as a tuple of tensors."""
     if isinstance(targets, tuple):
-        return tuple(torch.from_numpy(one).to(device) for one in targets)
-    return torch.from_numpy(targets).to(device)
+        return tuple(sent(torch.from_numpy(one), device) for one in targets)
+    return sent(torch.from_numpy(targets), device)
 
 
 def focal_factor(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
@@ -134,4 +139,4 @@ def check_weights(wanted: str | Mapping[str, float], names: Sequence[str]) -> No
 
 def _other(noise: Noise) -> Noise:
     """The second pass's: it follows the first one's seed, and so the step."""
-    return Noise.of_step(noise.seed, 1)
+    return Noise.of_step(int(noise.seed), 1)

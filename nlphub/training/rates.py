@@ -8,8 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nlphub.aligned import aligned
 from nlphub.data.examples import Examples
 from nlphub.data.read import load_splits
@@ -18,6 +16,7 @@ from nlphub.module import Module
 from nlphub.nn.forms import variant_of
 from nlphub.recipe import Recipe, TrainSettings, load_recipe
 from nlphub.tasks import task_of, trainable
+from nlphub.training.adamw import AdamW
 from nlphub.training.loop import Loop
 from nlphub.training.modules import new_module
 from nlphub.training.optim import parameter_groups, set_rates
@@ -126,7 +125,7 @@ def _loop(module: Module, examples: Examples, settings: TrainSettings) -> Loop:
     if own.head is None:
         own.add_head(task.name, task.label_names(examples))
     groups = parameter_groups(own, learning_rate=1.0, weight_decay=settings.weight_decay, layer_decay=settings.layer_decay)
-    return Loop(own, torch.optim.AdamW(groups, fused=True), settings, examples)
+    return Loop(own, AdamW(groups), settings, examples)
 
 
 def _rising(loop: Loop, *, low: float, high: float, steps: int) -> Iterator[tuple[float, float]]:

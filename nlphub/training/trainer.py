@@ -17,7 +17,10 @@ from nlphub.module import Module
 from nlphub.nn.forms import variant_of
 from nlphub.recipe import TrainSettings
 from nlphub.tasks import task_of, trainable
+from nlphub.training.adamw import AdamW
 from nlphub.training.bar import with_bar
+from nlphub.training.device.choose import loop_for
+from nlphub.training.device.loop import DeviceLoop
 from nlphub.training.distillation.teaching import Teaching
 from nlphub.training.facts import Step, describe
 from nlphub.training.few.choose import Choice, choose
@@ -60,12 +63,12 @@ class Trainer:
             for a schedule. Without one: AdamW with decay groups from ``settings``.
         settings: epochs, batch size, rates, ... (:class:`nlphub.recipe.TrainSettings`).
         checkpoint_dir: folder for ``best/``, ``last/`` and ``metrics.jsonl``; without one the best weights are kept in memory.
-        use_gpu: move the module to the GPU first.
+        use_gpu: move the module to the GPU first, whatever ``settings.device`` says.
         progress: show a progress bar when standard error is a terminal.
         teaching: a teacher that the module learns from besides the labels, see :mod:`nlphub.training.distillation`.
 
     Raises:
-        InputError: ``use_gpu`` without a usable GPU.
+        InputError: a GPU is asked for, and there is none.
     """
 
     def __init__(
@@ -79,12 +82,14 @@ class Trainer:
         progress: bool = True,
         teaching: Teaching | None = None,
     ) -> None:
-        if use_gpu and not torch.cuda.is_available():
-            raise InputError("use_gpu=True, but torch sees no GPU here; leave it out to train on the CPU")
-        self.module = module.to("cuda") if use_gpu else module
-        self.optimizer = optimizer
         as_given = TrainSettings(schedule="constant", warmup=0.0) if optimizer else TrainSettings()
         self.settings = settings or as_given
+        on_gpu = use_gpu or self.settings.device == "cuda"
+        if on_gpu and not torch.cuda.is_available():
+            asked = "use_gpu=True" if use_gpu else "train.device=cuda"
+            raise InputError(f"{asked}, but torch sees no GPU here; leave it out to train on the CPU")
+        self.module = module.to("cuda") if on_gpu else module
+        self.optimizer = optimizer
         self.keeper: Keeper = RunKeeper(Path(checkpoint_dir)) if checkpoint_dir else MemoryKeeper()
         self.progress, self.teaching = progress, teaching
         self.choice: Choice | None = None
@@ -142,7 +147,8 @@ class Trainer:
     def steps(self, train_dataset: Any, eval_dataset: Any = None, *, resume: bool = False) -> Iterator[Step]:
         """The loop: one fact for each optimizer step, evaluations and early stopping included. Printing and saving are the caller's.
 
-        After an evaluation the module has the weights that were evaluated, until the next step is asked for.
+        After an evaluation the module has the weights that were evaluated, until the next step is asked for. In between, the weight decay
+        of words that no training text has may not have been carried out yet; that happens at the next evaluation, or when this is closed.
         """
         train, dev = self._examples(train_dataset), self._examples(eval_dataset) if eval_dataset is not None else None
         yield from self._steps(self._loop(self.settings, train, dev), dev, resume=resume)
@@ -162,21 +168,28 @@ class Trainer:
         if settings.method != "finetune":
             return FewLoop(self.module, self._optimizer, settings, train, dev, labels=labels)
         self._fit_head(task.name, labels)
-        return Loop(self.module, self._optimizer(), settings, train, dev, teaching=self.teaching)
+        return loop_for(self.module, self._optimizer(), settings, train, dev, teaching=self.teaching)
 
     def _steps(self, loop: Loop | FewLoop, dev: Examples | None, *, resume: bool) -> Iterator[Step]:
+        facts = self._taken(loop, dev, resume=resume)
+        return loop.told(facts) if isinstance(loop, DeviceLoop) else facts
+
+    def _taken(self, loop: Loop | FewLoop, dev: Examples | None, *, resume: bool) -> Iterator[Step]:
         progress, settings = self._begin(loop, resume=resume), loop.settings
-        for number, batch in loop.batches(after=progress.step):
-            if settings.patience is not None and progress.stale >= settings.patience:
-                log.info("stopped before step %d: no better score in %d evaluations", number, progress.stale)
-                return
-            fact = loop.step(number, batch, progress)
-            self.module.trained = True
-            if fact.evaluated:
-                loop.show_evaluated()
-                fact = loop.settle(self._judge(fact, dev), fact.progress)
-            progress = fact.progress
-            yield fact
+        try:
+            for number, batch in loop.batches(after=progress.step):
+                if settings.patience is not None and progress.stale >= settings.patience:
+                    log.info("stopped before step %d: no better score in %d evaluations", number, progress.stale)
+                    return
+                fact = loop.step(number, batch, progress)
+                self.module.trained = True
+                if fact.evaluated:
+                    loop.show_evaluated()
+                    fact = loop.settle(self._judge(fact, dev), fact.progress)
+                progress = fact.progress
+                yield fact
+        finally:
+            loop.catch_up()
 
     def evaluate(self, eval_dataset: Any) -> Any:
         """Scores of the module as it is now on labelled data: :class:`~nlphub.evaluation.metrics.ClassificationMetrics` of seq-cls,
@@ -215,7 +228,7 @@ class Trainer:
                 weight_decay=self.settings.weight_decay,
                 layer_decay=self.settings.layer_decay,
             )
-            self.optimizer = torch.optim.AdamW(groups, fused=True)
+            self.optimizer = AdamW(groups)
         return self.optimizer
 
     def _begin(self, loop: Loop | FewLoop, *, resume: bool) -> Progress:

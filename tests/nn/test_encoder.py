@@ -69,7 +69,7 @@ def test_the_padded_model_gives_the_same_logits(batch):
 def test_gradients_agree_with_the_reference_kernels(batch, monkeypatch, rows):
     packed, gradients = batch(RAGGED), []
     for route in (kernels.cpu, reference):
-        monkeypatch.setattr(kernels, "_route", lambda device, chosen=route: chosen)
+        monkeypatch.setattr(kernels.dispatch, "on_cpu", lambda chosen=route: chosen)
         model = encoder()
         model(packed, rows=rows, noise=Noise(9)).square().mean().backward()
         gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})

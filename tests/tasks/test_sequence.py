@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nlphub.data.examples import Examples
 from nlphub.errors import DataError, InputError
 from nlphub.tasks import task_named, task_of, trainable
+from nlphub.tasks.predictions import best_columns
 from nlphub.tasks.sequence import SequenceTask
 from nlphub.text.tokenizers import load_tokenizer
 
@@ -52,3 +54,11 @@ def test_the_task_follows_from_the_examples() -> None:
         task_named("choice")
     with pytest.raises(InputError, match="'choice' cannot be fine-tuned"):
         trainable("choice")
+
+
+@pytest.mark.parametrize("shape", [(0, 100), (5, 100), (200, 50), (64, 1000), (3, 3)])
+@pytest.mark.parametrize("top_k", [1, 3, 7])
+@pytest.mark.parametrize("levels", [1, 3, 1000])
+def test_the_best_of_many_labels_are_those_of_sorting_all(shape: tuple[int, int], top_k: int, levels: int) -> None:
+    scores = np.random.default_rng(0).integers(0, levels, shape) / levels
+    assert np.array_equal(best_columns(scores, top_k), np.argsort(-scores, axis=-1, kind="stable")[:, :top_k])

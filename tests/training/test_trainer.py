@@ -9,6 +9,7 @@ import torch
 
 import nlphub as hub
 from nlphub.checkpoints.native import weights_digest
+from nlphub.errors import InputError
 from nlphub.recipe import TrainSettings
 
 FAST = TrainSettings(epochs=3, batch_size=8, learning_rate=3e-3, dropout=0.1)
@@ -35,6 +36,17 @@ def test_an_optimizer_of_another_module_is_refused(small_folder: Path, examples:
     one, other = (hub.Module(directory=small_folder) for _ in range(2))
     with pytest.raises(hub.NlphubError, match="no parameter of this module"):
         hub.Trainer(one, torch.optim.AdamW(other.parameters())).train(examples)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize(
+    "asked", [{"use_gpu": True}, {"settings": TrainSettings(device="cuda")}], ids=["use_gpu=True", "train.device=cuda"]
+)
+def test_a_gpu_that_is_not_there_is_an_error_that_names_what_asked_for_it(
+    small_folder: Path, asked: dict[str, object], request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises(InputError, match=f"^{request.node.callspec.id}, but torch sees no GPU here"):
+        hub.Trainer(hub.Module(directory=small_folder), **asked)
 
 
 def test_training_twice_gives_the_same_weights(small_folder: Path, examples: hub.Examples) -> None:

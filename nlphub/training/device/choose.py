@@ -53,7 +53,7 @@ def unfit(module: Module, optimizer: torch.optim.Optimizer, settings: TrainSetti
     """Why a training's steps cannot be captured; nothing where they can."""
     found = _unfit_training(module, optimizer, settings, teaching)
     if module.device.type != "cuda":
-        return [f"the module is on {module.device}, and graphs are of CUDA devices: Trainer(use_gpu=True)", *found]
+        return [f"the module is on {module.device}, and graphs are of CUDA devices: train.device=cuda", *found]
     if torch.version.hip is not None:
         return ["they were made for NVIDIA devices, and this is another one", *found]
     return found or _unfit_kernels(module, precision(settings.precision, module.device))

@@ -109,8 +109,13 @@ class FewLoop:
 
     def show_evaluated(self) -> None:
         """Give the module prototypes of what its encoder makes of the examples now."""
+        self.catch_up()
         if self._learns:
             self._prepare()
+
+    def catch_up(self) -> None:
+        """As of :class:`nlphub.training.loop.Loop`."""
+        self._steps.catch_up()
 
     def settle(self, fact: Step, before: Progress) -> Step:
         """There is no going back."""

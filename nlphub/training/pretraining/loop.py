@@ -263,6 +263,8 @@ class Pretraining:
 @contextmanager
 def _first_layers(encoder: Encoder, depth: int) -> Iterator[None]:
     """Only the first ``depth`` layers run within the block; the gradients of the others stay None, so optimizers leave them alone."""
+    if encoder.config.shared and depth < encoder.config.layers:
+        raise TrainingError("train.shallow runs fewer layers at first, and all layers of this module share their weights: set it to 0")
     whole = encoder.blocks
     encoder.blocks = nn.ModuleList(list(whole)[:depth])
     try:

@@ -1,0 +1,152 @@
+"""Fine-tuning: our Trainer beside a plain loop tuned as far as it goes, the Hugging Face Trainer, and the matrix products alone.
+
+All variants start from the same weights and learn the same texts with the same recipe (AdamW with decay groups, clip 1.0, dropout 0.1 on
+hidden rows and attention, batches of 32, fp32); a row compares real tokens a second. Ours is `hub.Trainer` as users call it.
+"""
+
+import functools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+import nlphub as hub
+from nlphub import kernels
+from nlphub.data.batching import epoch_batches
+from nlphub.kernels import Dropout
+from nlphub.kernels.reference import row_keys
+from nlphub.recipe import TrainSettings
+from speeds.networks import classifier
+from speeds.rows import Bar, Options, Row, missing
+from speeds.texts import texts_of
+from speeds.timing import Timings, interleaved
+from speeds.training_peers import PlainLoop, Texts, TrainerThread, grouped, model_of, products_of, tokenised
+
+BATCH, DROPOUT, SAME_STEPS, SAME = 32, 0.1, 20, 1e-4
+OURS, LOOP, DYNAMIC, FIXED, LIMIT = "nlphub", "best-tuned loop", "HF Trainer, dynamic padding", "HF Trainer, padding to 128", "products"
+BARS = {
+    ("nano", "service"): {LOOP: 1.6, DYNAMIC: 4.0, FIXED: 11.0, LIMIT: 0.75},
+    ("medium", "service"): {LOOP: 1.4},
+    ("nano", "long"): {LOOP: 1.3},
+}
+STEPS = {LOOP: 4, DYNAMIC: 3, FIXED: 1, LIMIT: 6, OURS: 6}  # of a turn; of long texts and larger networks one
+Variant = Callable[[], float | None]
+
+
+def run(options: Options) -> list[Row]:
+    """One comparison for each configuration and length set, and the cost of dropout."""
+    torch.set_num_threads(options.threads)
+    rows = []
+    for name in options.configurations:
+        for lengths in options.lengths:
+            rows += compared(name, lengths, options)
+    return [*rows, dropout_row(options)]
+
+
+def compared(name: str, lengths: str, options: Options) -> list[Row]:
+    """One configuration on one length set: same losses first, then all variants in turns."""
+    title, bars = f"train {name}/{lengths}", BARS.get((name, lengths), {})
+    module = functools.partial(_module, name, options.work, 512 if lengths == "long" else 128)
+    texts = tokenised(module(), texts_of(lengths, 3200 if lengths != "long" else 640, options.data))
+    if absent := [package for package in ("transformers", "accelerate") if find_spec(package) is None]:
+        return [missing(title, f"pip install {' '.join(absent)}", [_bar(peer, least) for peer, least in bars.items()])]
+    settings = TrainSettings(
+        batch_size=BATCH, dropout=DROPOUT, learning_rate=5e-5, schedule="constant", warmup=0.0, epochs=1000, evaluate_every=10**9
+    )
+    told = f"batch {BATCH}, {options.threads} threads, mean {texts.lengths.mean():.1f} tokens, torch {torch.__version__}"
+    worst = largest_difference(module(), texts, settings)
+    found = [Row(f"{title}, losses of {SAME_STEPS} steps without dropout", worst, None, None, "largest difference", told, (_SAME,))]
+    with tempfile.TemporaryDirectory() as folder:
+        timings = measured(name, lengths, module, texts, settings, options, Path(folder))
+    for peer in timings.turns:
+        if peer != OURS:
+            ours, theirs, ratio = timings.rate(OURS, "wall"), timings.rate(peer, "wall"), timings.ratio(OURS, peer, "wall")
+            more = f"{told}; by processor time {timings.ratio(OURS, peer, 'cpu'):.2f}, {len(timings.turns[peer])} rounds"
+            found.append(Row(f"{title}, {peer}", ours, theirs, ratio, "tokens/s", more, (_bar(peer, bars[peer]),) if peer in bars else ()))
+    return found
+
+
+def measured(
+    name: str, lengths: str, module: Callable[[], hub.Module], texts: Texts, settings: TrainSettings, options: Options, folder: Path
+) -> Timings:
+    """All variants in turns. The Trainer's stand where a bar asks for them or time does not matter."""
+    bars, batches = BARS.get((name, lengths), {}), epoch_after_epoch(texts, BATCH)
+    steps = STEPS if name == "nano" and lengths != "long" else dict.fromkeys(STEPS, 1)
+    threads = {
+        peer: TrainerThread(model_of(module(), dropout=DROPOUT), texts, settings, width=width, folder=folder)
+        for peer, width in ((DYNAMIC, 0), (FIXED, 128))
+        if peer in bars or not (options.quick or texts.lengths.max() > (width or 512))
+    }
+    loop = PlainLoop(model_of(module(), dropout=DROPOUT), texts, settings, grouped(texts, BATCH))
+    facts = hub.Trainer(module(), settings=settings, progress=False).steps(texts.rows)
+    products = products_of(name, texts, batches, size=BATCH)
+    variants: dict[str, Variant] = {
+        OURS: lambda: sum(next(facts).tokens for _ in range(steps[OURS])),
+        LOOP: lambda: loop.run(steps[LOOP]),
+        LIMIT: lambda: products.run(steps[LIMIT]),
+        **{peer: functools.partial(thread.run, steps[peer]) for peer, thread in threads.items()},
+    }
+    try:
+        return interleaved(variants, options.rounds or (5 if options.quick else 15))
+    finally:
+        for thread in threads.values():
+            thread.stop()
+
+
+def largest_difference(module: hub.Module, texts: Texts, settings: TrainSettings) -> float:
+    """Of our losses and the plain loop's over the same batches, from the same weights, without dropout."""
+    settings = settings.model_copy(update={"dropout": 0.0})
+    loop = PlainLoop(model_of(module, dropout=0.0), texts, settings, epoch_after_epoch(texts, BATCH, seed=settings.seed))
+    facts = hub.Trainer(module, settings=settings, progress=False).steps(texts.rows)
+    ours = [next(facts).loss for _ in range(SAME_STEPS)]
+    loop.run(SAME_STEPS)
+    return max(abs(one - other) for one, other in zip(ours, loop.losses, strict=True))
+
+
+def epoch_after_epoch(texts: Texts, size: int, *, seed: int = 0) -> Iterator[Sequence[int]]:
+    """The batches of our Trainer, for ever."""
+    epoch = 0
+    while True:
+        yield from (batch.tolist() for batch in epoch_batches(texts.lengths, batch_size=size, seed=seed, epoch=epoch))
+        epoch += 1
+
+
+def dropout_row(options: Options) -> Row:
+    """Dropout of a hidden row: our hash beside torch's generator, forward and backward."""
+    torch.set_num_threads(options.threads)
+    x = torch.randn(640, 312, requires_grad=True)
+    keys = row_keys(1, 0, 0, torch.arange(640), torch.arange(640))
+    values = 20 * 2 * x.numel() / 1e9  # so that a unit is a nanosecond of one value and direction
+
+    def twenty(drop: Callable[[Any], Any]) -> float:
+        for _ in range(20):
+            drop(x).backward(x)
+        return values
+
+    timings = interleaved(
+        {
+            OURS: lambda: twenty(lambda x: kernels.dropout(x, Dropout(DROPOUT, keys))),
+            "torch": lambda: twenty(lambda x: F.dropout(x, DROPOUT)),
+        },
+        options.rounds or 7,
+    )
+    ours, theirs = (timings.seconds(name, "cpu") for name in (OURS, "torch"))
+    return Row("train, dropout of (640, 312)", ours, theirs, timings.ratio(OURS, "torch"), "ns a value", f"{options.threads} threads")
+
+
+def _module(name: str, work: Path, longest: int) -> hub.Module:
+    """A classifier of the configuration that cuts texts."""
+    module: hub.Module = classifier(name, work)
+    module.max_length = longest
+    return module
+
+
+_SAME = Bar(f"losses equal over {SAME_STEPS} steps", SAME, kind="most", of="ours")
+
+
+def _bar(peer: str, least: float) -> Bar:
+    return Bar(f"at least {least:g} times {peer}" if peer != LIMIT else f"at least {least:g} of the products alone", least)
