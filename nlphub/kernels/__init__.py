@@ -12,7 +12,7 @@ from torch import Tensor
 from nlphub.kernels import dispatch, probes, reference
 from nlphub.kernels.adamw import adamw_
 from nlphub.kernels.draws import Draws
-from nlphub.kernels.explaining import explain
+from nlphub.kernels.explaining import computing, explain
 from nlphub.kernels.layout import Layout, Run
 from nlphub.kernels.probes import Case
 from nlphub.kernels.reference import ACTIVATIONS, Dropout, Noise, Site
@@ -31,6 +31,7 @@ __all__ = [
     "add_norm",
     "attention",
     "bias_gelu",
+    "computing",
     "dropout",
     "explain",
 ]

@@ -46,6 +46,15 @@ def explain(
     return "\n".join([*lines, f"device     {facts}", f"torch      {torch.__version__}, NLPHUB_KERNELS={paths.kernels()}"])
 
 
+def computing(device: str) -> str:
+    """What trainings on ``cpu`` or ``cuda`` compute with, for the record: two runs with equal words of it can be equal bit by bit."""
+    if device != "cpu" or dispatch.on_cpu().__name__ != "nlphub.kernels.native":
+        return paths.kernels()
+    from nlphub.kernels.native import build
+
+    return f"native {found}" if (found := build.digest()) else "builtin"
+
+
 def _on_cpu() -> list[str]:
     route = dispatch.on_cpu().__name__.rpartition(".")[2]
     if route == "native":

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from nlphub import __version__
+from nlphub import __version__, kernels
 from nlphub.checkpoints.native import weights_digest
 from nlphub.data.examples import Examples
 from nlphub.data.read import load_splits
@@ -141,7 +141,8 @@ def _lock(recipe: Recipe, splits: Mapping[str, Examples], module: Module) -> dic
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
-        "device": str(module.device),
+        "device": recipe.train.device,
+        **({"kernels": kernels.computing(recipe.train.device)} if recipe.train.method == "finetune" else {}),
         "libraries": {name: version(name) for name in ("numpy", "onnxruntime", "safetensors", "torch")},
     }
 

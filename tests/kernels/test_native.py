@@ -236,7 +236,8 @@ def test_other_processors_take_torchs_operations(name, monkeypatch):
 
 
 @needs_compiler
-def test_the_command_compiles_and_explains(private_home: Path):
+def test_the_command_compiles_and_explains(private_home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("NLPHUB_KERNELS", raising=False)
     commands = ("build", "explain")
     found = [
         subprocess.run([sys.executable, "-m", "nlphub", "kernels", command], capture_output=True, text=True, check=True)
@@ -244,3 +245,7 @@ def test_the_command_compiles_and_explains(private_home: Path):
     ]
     assert Path(found[0].stdout.strip()).parent == private_home / "cache" / "kernels"
     assert "route" in found[1].stdout
+    code = "from nlphub import kernels; print(kernels.computing('cpu'))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["native", Path(found[0].stdout.strip()).stem]
+    monkeypatch.setenv("NLPHUB_KERNELS", "builtin")
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["builtin"]

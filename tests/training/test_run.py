@@ -49,6 +49,7 @@ def test_a_run_leaves_everything_that_is_promised(arguments: list[str], desk: Pa
     assert ElementTree.parse(folder / "report" / "confusion.svg").getroot().tag.endswith("svg")
     lock = json.loads((folder / "lock.json").read_text("utf-8"))
     assert set(lock["data_sha256"]) == {"train", "dev", "test"}
+    assert (lock["device"], lock["kernels"]) == ("cpu", "builtin"), "tests run without the kernels in C++"
     assert re.fullmatch("[0-9a-f]{64}", lock["result"]["weights_sha256"])
     assert hub.load_recipe(folder / "recipe.yaml").train.epochs == 2
     assert "macro" in output

@@ -82,6 +82,11 @@ def library() -> ctypes.CDLL | None:
     return found
 
 
+def digest() -> str | None:
+    """Of everything that decides what the kernels compute, source, compiler and processor; ``None`` where they cannot be had."""
+    return Path(found._name).stem if (found := library()) is not None else None
+
+
 def _compiler() -> str:
     return next((path for name in _COMPILERS if (path := shutil.which(name))), "")
 
