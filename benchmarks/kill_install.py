@@ -66,10 +66,12 @@ def served(hub: Path) -> Iterator[str]:
 
 
 def careless(card: Card) -> None:
-    """The control: files under their own names from the first byte on."""
-    for entry in card.files:
-        target = store.folder(card) / entry.path
+    """The control: files under their own names from before the first byte on, so that a kill at any moment does damage."""
+    targets = [store.folder(card) / entry.path for entry in card.files]
+    for target in targets:
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.touch()
+    for entry, target in zip(card.files, targets, strict=True):
         with urlopen(entry.sources[0]) as answer, target.open("wb") as stream:
             while block := answer.read(1 << 16):
                 stream.write(block)

@@ -11,17 +11,19 @@ onnxruntime         the same module exported by torch.onnx, all of onnxruntime's
                     library; threads and rows of a batch are the best of eight settings, tried before
 OpenVINO            the same file, asynchronous requests, hint THROUGHPUT (LATENCY one by one); where `openvino` is installed
 torch.compile       with --compile: the sorted one, compiled (minutes)
+... int8            where the artefact has an int8 graph (`nlphub export --int8 auto`): ours, onnxruntime's dynamic quantisation (a scale
+                    for each column), OpenVINO's by NNCF (where `nncf` is installed). Their ratios are to ours in int8
 
 OpenVINO in an environment of its own (it needs another numpy at times):
 
-    python -m venv peers && peers/bin/pip install openvino
+    python -m venv peers && peers/bin/pip install openvino nncf
     PYTHONPATH=$(echo peers/lib/python*/site-packages) python benchmarks/predict_speed.py
 
 Every round runs all routes one after the other; a ratio is the median over the rounds of peer's time by ours, so that what else the
 machine does meets all of them. `wall` is what users wait for, `cpu` the processor time of the process, which a busy machine changes less.
 One by one: 200 texts alone, median time of one. In the same run all labels are compared; one that differs while its two best
-probabilities are further apart than 1e-3 fails the run. Cold start: from the start of a process to the first answer, a fresh process each
-time.
+probabilities are further apart than 1e-3 fails the run (in float32; in int8 they are counted). Cold start: from the start of a process to
+the first answer, a fresh process each time.
 """
 
 import argparse
@@ -39,9 +41,10 @@ from typing import Any
 
 import numpy as np
 from speeds.machine import versions
-from speeds.peers import Answer, Openvino, Route, Transformers, best_onnxruntime, graph_of, not_close
+from speeds.peers import Answer, Openvino, OpenvinoInt8, Route, Transformers, best_onnxruntime, graph_of, int8_graph, not_close
 
 import nlphub as hub
+from nlphub.runtime import artefact
 from nlphub.runtime.session import cores
 
 SETS = ("cic", "smp2017_ecdt", "smp2019_ecdt_nlu", "tnews", "waimai_10k")
@@ -94,11 +97,9 @@ def timed(answer: Answer, texts: Sequence[str]) -> tuple[float, float, list[str]
     return time.perf_counter() - wall, time.process_time() - cpu, found
 
 
-def routes_of(folder: Path, work: Path, options: argparse.Namespace, texts: Sequence[str]) -> list[Route]:
+def routes_of(folder: Path, work: Path, peer: Transformers, options: argparse.Namespace, texts: Sequence[str]) -> list[Route]:
     """All that can run here; the rest is said on standard error."""
-    made = [ours(folder, options.threads)]
-    peer = Transformers(folder, options.threads)
-    made += peer.routes()
+    made = [ours(folder, options.threads), *peer.routes()]
     graph = graph_of(peer, work / "peer.onnx")
     made.append(best_onnxruntime(folder, peer.labels, graph, options.threads, texts[:100]))
     try:
@@ -111,10 +112,20 @@ def routes_of(folder: Path, work: Path, options: argparse.Namespace, texts: Sequ
     return made
 
 
-def precisions(folder: Path, threads: int) -> list[Route]:
-    """The artefact's other graphs, where its export made them; they are beside our own fp32 only."""
-    there = {"int8": "onnx/model_int8.onnx"}
-    return [ours(folder, threads, name) for name, path in there.items() if (folder / path).is_file()]
+def in_int8(folder: Path, work: Path, peer: Transformers, threads: int, texts: Sequence[str]) -> list[Route]:
+    """The artefact's int8 graph, where its export made one, and the peers' int8 of the same network."""
+    if not (folder / artefact.INT8_GRAPH).is_file():
+        print("the artefact has no int8 graph (nlphub export --int8 auto): no routes in int8", file=sys.stderr)
+        return []
+    graph = graph_of(peer, work / "peer.onnx")
+    made = [ours(folder, threads, "int8")]
+    made.append(best_onnxruntime(folder, peer.labels, int8_graph(graph), threads, texts[:100], name="onnxruntime int8"))
+    try:
+        runtime = OpenvinoInt8(folder, peer.labels, graph, threads, texts[::-1])
+        made.append(Route("OpenVINO int8", runtime.many, runtime.one, "NNCF, 300 texts; 32 rows, THROUGHPUT; one by one LATENCY"))
+    except ImportError as missing:
+        print(f"OpenVINO in int8 is left out: {missing.name} is not installed; see the top of this file", file=sys.stderr)
+    return made
 
 
 def measure(routes: Sequence[Route], texts: Sequence[str], rounds: int, alone: int) -> dict[str, dict[str, list[float]]]:
@@ -154,6 +165,11 @@ def cold_start(folder: Path, repeats: int) -> list[float]:
     return found
 
 
+def compared_with(name: str) -> str:
+    """Ours in the precision of a route."""
+    return f"{OURS} int8" if name.endswith("int8") else OURS
+
+
 def ratio(peer: Sequence[float], mine: Sequence[float]) -> float:
     return statistics.median(theirs / own for theirs, own in zip(peer, mine, strict=True))
 
@@ -177,18 +193,19 @@ def main() -> None:
         folder = options.artefact or work / "artefact"
         if not folder.is_dir():
             make_artefact(folder)
-        peers = routes_of(folder, work, options, texts)
-        others = precisions(folder, options.threads)
-        seconds = measure([*peers, *others], texts, rounds, alone)
-        wrong, cold = differing(folder, peers, texts), cold_start(folder, starts)
+        peer = Transformers(folder, options.threads)
+        exact = routes_of(folder, work, peer, options, texts)
+        routes = [*exact, *in_int8(folder, work, peer, options.threads, texts)]
+        seconds = measure(routes, texts, rounds, alone)
+        wrong, cold = differing(folder, routes, texts), cold_start(folder, starts)
     rows = [
         {
             "route": route.name, "settings": route.settings, "texts_per_second": count / statistics.median(mine["wall"]),
             "texts_per_cpu_second": count / statistics.median(mine["cpu"]), "one_ms": 1000 * statistics.median(mine["one"]),
-            **{f"{kind}_ratio": ratio(mine[kind], seconds[OURS][kind]) for kind in ("wall", "cpu", "one")},
+            **{f"{kind}_ratio": ratio(mine[kind], seconds[compared_with(route.name)][kind]) for kind in ("wall", "cpu", "one")},
             "labels_differ": wrong.get(route.name, (0, 0))[0], "not_close": wrong.get(route.name, (0, 0))[1],
         }
-        for route in [*peers, *others]
+        for route in routes
         for mine in [seconds[route.name]]
     ]  # fmt: skip
     report = {
@@ -203,7 +220,7 @@ def main() -> None:
         print(json.dumps(report, ensure_ascii=False, indent=2))
     else:
         show(report)
-    sys.exit(any(row["not_close"] for row in rows))
+    sys.exit(any(row["not_close"] for row in rows[: len(exact)]))
 
 
 def show(report: dict[str, Any]) -> None:

@@ -156,7 +156,9 @@ class Onnxruntime(Padded):
         return self.named(self.session.run(["logits"], self.padded(self.ids(texts)))[0])
 
 
-def best_onnxruntime(folder: Path, labels: Sequence[str], graph: Path, threads: int, texts: Sequence[str]) -> Route:
+def best_onnxruntime(
+    folder: Path, labels: Sequence[str], graph: Path, threads: int, texts: Sequence[str], *, name: str = "onnxruntime"
+) -> Route:
     """The fastest of the settings for many texts, and for one."""
     made = [Onnxruntime(folder, labels, graph, count, 32) for count in dict.fromkeys((1, threads))]
     seconds: dict[tuple[int, int], list[float]] = {}
@@ -167,7 +169,7 @@ def best_onnxruntime(folder: Path, labels: Sequence[str], graph: Path, threads: 
     number, rows = min(seconds, key=lambda key: min(seconds[key]))
     many, one = made[number], min(made, key=lambda each: min(_wall(each.one, texts[:1]) for _ in range(20)))
     many.rows = rows
-    return Route("onnxruntime", many.many, one.one, f"{rows} rows, {many.threads} threads; one by one {one.threads} threads")
+    return Route(name, many.many, one.one, f"{rows} rows, {many.threads} threads; one by one {one.threads} threads")
 
 
 class Openvino(Padded):
@@ -200,6 +202,34 @@ class Openvino(Padded):
 
     def one(self, texts: Sequence[str]) -> list[str]:
         return self.named(self.soon(self.padded(self.ids(texts)))[0])
+
+
+class OpenvinoInt8(Openvino):
+    """The same, quantised by NNCF as its documentation has it for transformers, with 300 texts to calibrate on."""
+
+    def __init__(self, folder: Path, labels: Sequence[str], graph: Path, threads: int, texts: Sequence[str]) -> None:
+        import nncf
+        import openvino
+
+        Padded.__init__(self, folder, labels)
+        given = nncf.Dataset([self.padded([ids]) for ids in self.ids(texts[:300])])
+        small = graph.with_name("openvino_int8.xml")
+        openvino.save_model(nncf.quantize(openvino.Core().read_model(graph), given, model_type=nncf.ModelType.TRANSFORMER), small)
+        super().__init__(folder, labels, small, threads)
+
+
+def int8_graph(graph: Path) -> Path:
+    """onnxruntime's dynamic quantisation of a graph, with a scale for each column of a weight, beside it; made once."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    small = graph.with_name("onnxruntime_int8.onnx")
+    if not small.is_file():
+        model = onnx.load(graph)
+        del model.graph.value_info[:]  # torch.onnx leaves shapes of weights that it transposed since; they are inferred anew
+        with quiet():
+            quantize_dynamic(model, small, per_channel=True, reduce_range=True, weight_type=QuantType.QInt8)
+    return small
 
 
 def graph_of(peer: Transformers, path: Path) -> Path:

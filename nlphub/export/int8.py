@@ -1,10 +1,12 @@
 """A graph whose matrices and embedding tables are int8: by onnxruntime's own quantizers, and tables by rows on standard operators.
 
-Three things become 8 bits. **Matrices**: unsigned, one scale and zero point for each output channel. (Signed weights overflow 16-bit sums
-on x86 machines without VNNI: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html.) **What is multiplied with
-them**: unsigned, one scale for a whole batch: ``dynamic`` measures it in each batch, so that an answer depends, a little, on what else is
-in the batch; ``static`` takes the smallest and largest number that development data made, so that it does not. **Tables** of embeddings:
-signed, one scale for each row, the largest number of the row / 127; a row is looked up with its scale and multiplied.
+Three things become 8 bits. **Matrices**: signed, one scale for each output channel, and 7 of their 8 bits are used: with all of them, sums
+of two products overflow 16 bits on x86 machines without VNNI ("reduce_range" in
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html); unsigned ones do not, and take twice the time there.
+**What is multiplied with them**: unsigned, one scale for a whole batch: ``dynamic`` measures it in each batch, so that an answer depends, a
+little, on what else is in the batch; ``static`` takes the smallest and largest number that development data made, so that it does not.
+**Tables** of embeddings: signed, one scale for each row, the largest number of the row / 127; a row is looked up with its scale and
+multiplied.
 
 All else, the head among it, stays in float32.
 """
@@ -109,16 +111,19 @@ def _quantized(plain: Layered, method: Method, batches: Sequence[Batch]) -> Mode
     ready.CopyFrom(plain.model)
     helper.set_model_props(ready, _READY)
     names = [node.name for node in ready.graph.node if node.output[0] in matrices]
-    settings: dict[str, Any] = {"op_types_to_quantize": ["MatMul"], "nodes_to_quantize": names, "per_channel": True}
+    settings: dict[str, Any] = {
+        "op_types_to_quantize": ["MatMul"], "nodes_to_quantize": names, "per_channel": True,
+        "weight_type": QuantType.QInt8, "reduce_range": True,
+    }  # fmt: skip
     with tempfile.TemporaryDirectory() as work:
         given, made = Path(work) / "plain.onnx", Path(work) / "int8.onnx"
         write_model(ready, given)
         if method == "dynamic":
-            quantize_dynamic(given, made, weight_type=QuantType.QUInt8, extra_options={"MatMulConstBOnly": True}, **settings)
+            quantize_dynamic(given, made, extra_options={"MatMulConstBOnly": True}, **settings)
         else:
             # Sums leave in float32: they go into additions and norms, which are float32.
             options = {"MatMulConstBOnly": True, "OpTypesToExcludeOutputQuantization": ["MatMul"]}
-            kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QUInt8, "quant_format": QuantFormat.QDQ}
+            kinds = {"activation_type": QuantType.QUInt8, "quant_format": QuantFormat.QDQ}
             quantize_static(given, made, _reader(batches), extra_options=options, **kinds, **settings)
         return onnx.load(made)
 

@@ -120,7 +120,7 @@ def test_static_answers_do_not_depend_on_the_batch(plain: Layered, tmp_path: Pat
 @pytest.fixture(scope="module")
 def passed(make: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ExportReport]:
     made, folder = make(), tmp_path_factory.mktemp("passed") / "out"
-    reduction = Reduction("auto", bound=5.0, fp16=True, dev=made.dev)
+    reduction = Reduction("auto", bound=7.0, fp16=True, dev=made.dev)
     return made, export_artefact(folder, **made.parts, calibration=Calibration(threshold=0.3), reduction=reduction)
 
 
@@ -178,11 +178,12 @@ def test_the_layer_that_harms_is_found_and_left_in_float32(make: Callable[..., A
     made = make(lambda encoder: spoil(encoder, "down"))
     report = export_artefact(tmp_path / "out", **made.parts, reduction=Reduction("dynamic", bound=4.0, dev=made.dev))
     found = report.reduced["graphs"]["int8"]
-    assert found["kept"] == ["encoder.blocks.0.down"]
+    assert "encoder.blocks.0.down" in found["kept"]
+    assert len(found["kept"]) <= 2, "of eleven: what 7 bits cost a network of this size, and what harms"
     assert found["score"] > 0.95
     assert any("left in float32" in note and "blocks.0.down" in note for note in table.notes(report.reduced))
     held = {tensor.name: tensor.data_type for tensor in onnx.load(tmp_path / "out" / "onnx" / "model_int8.onnx").graph.initializer}
-    assert onnx.TensorProto.UINT8 in held.values()
+    assert onnx.TensorProto.INT8 in held.values()
 
 
 def test_a_module_that_fails_is_refused_with_its_layers_and_leaves_nothing(make: Callable[..., Any], tmp_path: Path) -> None:
