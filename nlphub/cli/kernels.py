@@ -5,6 +5,9 @@ from typing import Annotated
 import typer
 
 from nlphub.cli.output import note
+from nlphub.errors import InputError
+
+DEVICES = ("cpu", "cuda", "npu", "xpu", "mps")
 
 kernels = typer.Typer(
     name="kernels",
@@ -33,13 +36,15 @@ def build() -> None:
 
 @kernels.command()
 def explain(
-    device: Annotated[str, typer.Option(help="cpu, cuda or npu; it need not be there.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, npu, xpu or mps; it need not be there.")] = "cpu",
     dropout: Annotated[bool, typer.Option("--dropout", help="As in a training.")] = False,
 ) -> None:
     """Tell what computes attention, norms, activations and dropout on a device, and the objections to what was asked before it.
 
     Example: nlphub kernels explain --dropout
     """
+    if device not in DEVICES:
+        raise InputError(f"--device {device!r} is none of {', '.join(DEVICES)}")
     from nlphub.kernels import explain as explained
 
     print(explained(device, dropout=dropout))

@@ -34,6 +34,7 @@ from nlphub.runtime.predictor import Predictor
 from nlphub.tasks import outputs_of, trainable
 from nlphub.training import run_folder
 from nlphub.training.calibrated_run import Calibrated, Outside, calibrate_run, load_outside
+from nlphub.training.device.choose import require_gpu
 from nlphub.training.distillation.run import open_school
 from nlphub.training.few.loop import check_few
 from nlphub.training.modules import new_module, pinned
@@ -93,6 +94,8 @@ def finetune(recipe: Recipe | str | Path, *, overwrite: bool = False, resume: bo
     task = trainable(recipe.task, recipe.module.variant)
     task.check(splits["train"], splits.get("dev"), test=splits.get("test"))
     check_weights(recipe.train.class_weights, outputs_of(task.name, task.label_names(splits["train"])))
+    if recipe.train.device == "cuda":
+        require_gpu("train.device=cuda")
     if recipe.train.method != "finetune":
         check_few(recipe.train, splits["train"], task=recipe.task)
     folder = Path(recipe.run.folder).expanduser().absolute()

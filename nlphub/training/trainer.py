@@ -19,7 +19,7 @@ from nlphub.recipe import TrainSettings
 from nlphub.tasks import task_of, trainable
 from nlphub.training.adamw import AdamW
 from nlphub.training.bar import with_bar
-from nlphub.training.device.choose import loop_for
+from nlphub.training.device.choose import loop_for, require_gpu
 from nlphub.training.device.loop import DeviceLoop
 from nlphub.training.distillation.teaching import Teaching
 from nlphub.training.facts import Step, describe
@@ -85,9 +85,8 @@ class Trainer:
         as_given = TrainSettings(schedule="constant", warmup=0.0) if optimizer else TrainSettings()
         self.settings = settings or as_given
         on_gpu = use_gpu or self.settings.device == "cuda"
-        if on_gpu and not torch.cuda.is_available():
-            asked = "use_gpu=True" if use_gpu else "train.device=cuda"
-            raise InputError(f"{asked}, but torch sees no GPU here; leave it out to train on the CPU")
+        if on_gpu:
+            require_gpu("use_gpu=True" if use_gpu else "train.device=cuda")
         self.module = module.to("cuda") if on_gpu else module
         self.optimizer = optimizer
         self.keeper: Keeper = RunKeeper(Path(checkpoint_dir)) if checkpoint_dir else MemoryKeeper()

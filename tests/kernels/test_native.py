@@ -249,3 +249,9 @@ def test_the_command_compiles_and_explains(private_home: Path, monkeypatch: pyte
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["native", Path(found[0].stdout.strip()).stem]
     monkeypatch.setenv("NLPHUB_KERNELS", "builtin")
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["builtin"]
+
+
+def test_a_device_that_nobody_knows_is_an_error():
+    done = subprocess.run([sys.executable, "-m", "nlphub", "kernels", "explain", "--device", "gpu"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--device 'gpu' is none of cpu, cuda, npu" in done.stderr

@@ -9,10 +9,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import nlphub as hub
 from nlphub.cli.app import app
+from nlphub.errors import InputError
 
 
 @pytest.fixture
@@ -55,6 +57,14 @@ def test_a_run_leaves_everything_that_is_promised(arguments: list[str], desk: Pa
     assert "macro" in output
     assert output.count("0.") > 3, "scores and predictions are printed"
     assert hub.Module(directory=folder).predict(["卡丢了"])[0] == hub.Module(directory=folder / "best").predict(["卡丢了"])[0]
+
+
+def test_a_gpu_that_is_not_there_is_an_error_before_anything_is_written(arguments: list[str], desk: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(InputError, match=r"train\.device=cuda, but torch sees no GPU here"):
+        hub.finetune(hub.load_recipe(arguments[0], [*arguments[1:], "train.device=cuda"]))
+    assert not (desk / "runs").exists()
 
 
 def test_the_same_recipe_twice_gives_the_same_weights_digest(arguments: list[str]) -> None:

@@ -49,6 +49,19 @@ def loop_for(
     return Loop(module, optimizer, settings, train, dev, teaching=teaching)
 
 
+def require_gpu(asked: str) -> None:
+    """Check that there is one.
+
+    Args:
+        asked: what asked for it, for the message.
+
+    Raises:
+        InputError: torch sees none.
+    """
+    if not torch.cuda.is_available():
+        raise InputError(f"{asked}, but torch sees no GPU here; leave it out to train on the CPU")
+
+
 def unfit(module: Module, optimizer: torch.optim.Optimizer, settings: TrainSettings, *, teaching: Teaching | None = None) -> list[str]:
     """Why a training's steps cannot be captured; nothing where they can."""
     found = _unfit_training(module, optimizer, settings, teaching)

@@ -36,6 +36,7 @@ from nlphub.nn.initialise import initialise
 from nlphub.recipe import PretrainRecipe, load_pretrain_recipe
 from nlphub.training import run_folder
 from nlphub.training.bar import with_bar
+from nlphub.training.device.choose import require_gpu
 from nlphub.training.metrics_log import MetricsLog
 from nlphub.training.pretraining import state
 from nlphub.training.pretraining.loop import Fact, Pretraining
@@ -112,8 +113,8 @@ def pretrain(
         TrainingError: loss or gradients are not finite.
     """
     recipe = recipe if isinstance(recipe, PretrainRecipe) else load_pretrain_recipe(recipe)
-    if use_gpu and not torch.cuda.is_available():
-        raise InputError("use_gpu=True, but torch sees no GPU here; leave it out to train on the CPU")
+    if use_gpu:
+        require_gpu("use_gpu=True")
     folder = Path(recipe.run.folder).expanduser().absolute()
     with run_folder.alone(folder):
         run_folder.check(folder, recipe, overwrite=overwrite, resume=resume)
