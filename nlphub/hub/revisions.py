@@ -23,8 +23,14 @@ def ask(name: str, revision: str, path: str) -> "HfFileMetadata":
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
+    address = hf_hub_url(name, path, revision=revision)
     try:
-        return get_hf_file_metadata(hf_hub_url(name, path, revision=revision))
+        try:
+            return get_hf_file_metadata(address)
+        except EntryNotFoundError:
+            raise
+        except Exception:  # a kept connection that the server has closed meanwhile, at best
+            return get_hf_file_metadata(address)
     except EntryNotFoundError as missing:
         raise AbsentError(f"cannot be had: {missing}") from missing
     except Exception as failure:  # its client raises errors of several libraries; each is the failure of one source, no more
