@@ -89,6 +89,10 @@ class ExportError(NlphubError):
     """An artefact could not be written or did not pass its proof."""
 
 
+class ClusterError(NlphubError):
+    """Other machines cannot be reached, or do not answer as they have to."""
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """``" Did you mean 'label'?"`` to end a message with, or nothing when no name is near; case is ignored."""
     lowered = {other.lower(): other for other in names}

@@ -57,6 +57,11 @@ def refuse_telemetry() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
+def ray_address() -> str | None:
+    """The Ray cluster that ``RAY_ADDRESS`` names, in Ray's own words: ``host:port``, ``ray://host:port`` or ``auto``."""
+    return os.environ.get("RAY_ADDRESS", "").strip() or None
+
+
 def real_data() -> Path | None:
     """The folder of real data sets, when ``NLPHUB_DATA`` names one."""
     value = os.environ.get("NLPHUB_DATA", "").strip()

@@ -21,6 +21,7 @@ WRITE_THEMSELVES = {
     ("evaluation/curves.py", "figure.savefig"): "into a string",
     ("export/onnx.py", "onnx.save"): "the library's own writer, into a folder that publish_folder publishes whole",
     ("hub/part.py", "os.fdopen"): "a download grows under a name of its own; files.publish_file moves it when it is verified",
+    ("runtime/cluster.py", "place.write_bytes"): "into a temporary folder of a worker, which is gone when the artefact is open",
     ("training/metrics_log.py", "self.path.open"): "metrics.jsonl only grows, line by line; a torn last line is dropped on resuming",
     ("training/state.py", "save_file"): "streams all moments into a folder that publish_folder publishes whole",
 }

@@ -47,6 +47,9 @@ def predict(
     threads: Annotated[int | None, typer.Option(min=1, help="Of an exported folder; default: one for each core.")] = None,
     precision: Annotated[str, typer.Option(help="Of an exported folder: fp32, or int8 or fp16 where the export made them.")] = "fp32",
     provider: Annotated[str, typer.Option(help="Of an exported folder: cpu, cuda, openvino or directml.")] = "cpu",
+    engine: Annotated[
+        str, typer.Option(help="What computes --output: here, or ray: all machines of the cluster at RAY_ADDRESS (an exported folder).")
+    ] = "here",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make --output again, whatever is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done to --output as JSON.")] = False,
 ) -> None:
@@ -60,8 +63,13 @@ def predict(
 
     if bool(texts) == bool(input_file):
         raise InputError("Give the texts either as arguments (or - for standard input) or with --input FILE")
-    wrong = [f"{name} is of --input FILE" for name, given in (("--pair", pair), ("--output", output)) if given and not input_file]
-    wrong += [f"{name} is of --output FILE" for name, given in (("--overwrite", overwrite), ("--json", as_json)) if given and not output]
+    of_input = {"--pair": pair, "--output": output}
+    of_output = {"--overwrite": overwrite, "--json": as_json, "--engine": engine != "here"}
+    wrong = [f"{name} is of --input FILE" for name, given in of_input.items() if given and not input_file]
+    wrong += [f"{name} is of --output FILE" for name, given in of_output.items() if given and not output]
+    if engine != "here":
+        alone = {"--threads": threads, "--words": words, "--perplexity": perplexity}
+        wrong += [f"{name} is of this process, not of --engine {engine}" for name, given in alone.items() if given]
     if wrong:
         raise InputError("Some options do not go together.", wrong)
     about = "words" if words else "perplexity" if perplexity else None
@@ -69,7 +77,7 @@ def predict(
         answer, task = _about_words(folder, top, words, perplexity)
         opened = predicting.Opened(answer, task, lambda: f"{_digest(folder)} {about}")
     else:
-        opened = _opened(folder, top, {"threads": threads, "precision": precision, "provider": provider})
+        opened = _opened(folder, top, engine, {"threads": threads, "precision": precision, "provider": provider})
     two = pairs or opened.task == "text-matching"
     if texts:
         predicting.answer_texts(opened, texts, two=two, encoding=encoding)
@@ -113,10 +121,11 @@ def _about_words(folder: Path, top_k: int, words: bool, perplexity: bool) -> tup
     return lambda texts: fill_words(module, texts, top_k=top_k), module.task_head.task
 
 
-def _opened(folder: Path, top: int, running: dict[str, Any]) -> "Opened":
+def _opened(folder: Path, top: int, engine: str, running: dict[str, Any]) -> "Opened":
     """As :func:`open_folder`, for ``predict``.
 
     Args:
+        engine: of whole files.
         running: options of an artefact's Predictor.
     """
     from nlphub.cli.predicting import Opened
@@ -125,10 +134,11 @@ def _opened(folder: Path, top: int, running: dict[str, Any]) -> "Opened":
         from nlphub.runtime.predictor import Predictor
 
         predictor = Predictor(folder, **running)
-        return Opened(lambda texts: predictor(texts, top_k=top), predictor.artefact.task, lambda: predictor.identity)
-    if running != {"threads": None, "precision": "fp32", "provider": "cpu"}:
+        cluster = None if engine == "here" else predictor.engine(engine, top_k=top)
+        return Opened(lambda texts: predictor(texts, top_k=top), predictor.artefact.task, lambda: predictor.identity, cluster)
+    if engine != "here" or running != {"threads": None, "precision": "fp32", "provider": "cpu"}:
         raise InputError(
-            f"--threads, --precision and --provider are of exported folders, and {folder} is none; make one with `nlphub export`"
+            f"--threads, --precision, --provider and --engine are of exported folders, and {folder} is none; make one with `nlphub export`"
         )
     answer, _, task = open_folder(folder, top_k=top)
     return Opened(answer, task, lambda: _digest(folder))

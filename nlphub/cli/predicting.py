@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from nlphub.errors import InputError
 
 if TYPE_CHECKING:
     from nlphub.data.stream import Row, TextFile
-    from nlphub.runtime.job import Done, Progress
+    from nlphub.runtime.job import Done, Engine, Progress
 
 _BLOCK = 1 << 16  # bytes of standard input that are answered together, if they are there
 _TOLD = 20  # bad rows that are told one by one
@@ -30,11 +30,13 @@ class Opened:
         answer: texts or pairs -> one answer each.
         task: of its head.
         digest: what its answers depend on, asked for only where it is needed.
+        cluster: an engine of other machines for whole files; without it this process answers.
     """
 
     answer: Callable[[list[Any]], list[Any]]
     task: str
     digest: Callable[[], str]
+    cluster: "AbstractContextManager[Engine] | None" = None
 
 
 def answer_texts(opened: Opened, given: Sequence[str], *, two: bool, encoding: str | None) -> None:
@@ -122,8 +124,8 @@ def answer_file(opened: Opened, source: "TextFile", output: Path, *, top: int, o
     from nlphub.runtime.job import Job, here
 
     job = Job(source, output, asked={"model": opened.digest(), "top": top})
-    with progress_bar() as progress:
-        done = job.run(here(opened.answer), overwrite=overwrite, progress=progress)
+    with opened.cluster or nullcontext(here(opened.answer)) as engine, progress_bar() as progress:
+        done = job.run(engine, overwrite=overwrite, progress=progress)
     fresh = done.rows - done.resumed
     if done.resumed:
         note(f"{done.resumed:,} rows were done before" + ("" if fresh else ": the answers are complete; --overwrite makes them again"))

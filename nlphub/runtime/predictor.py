@@ -4,6 +4,7 @@ Notation: ``n`` texts of the caller, ``b`` of one batch, ``s`` the longest of th
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from nlphub.errors import InputError, StoreError, WeightsError
 from nlphub.files import sha256
 from nlphub.runtime.artefact import COMPARE_GRAPH, FACTS, INPUTS, OUTPUT, OUTPUTS, VECTOR, Artefact
 from nlphub.runtime.comparing import Comparing
-from nlphub.runtime.job import Done, Job, here
+from nlphub.runtime.job import Done, Engine, Job, here
 from nlphub.runtime.session import Graph, Run
 from nlphub.tasks import task_named
 from nlphub.tasks.base import Task
@@ -74,6 +75,11 @@ class Predictor:
         return self.artefact.labels
 
     @property
+    def provider(self) -> str:
+        """What computes: a key of :data:`nlphub.runtime.session.PROVIDERS`."""
+        return self._graph.provider
+
+    @property
     def digest(self) -> str:
         """SHA-256 of ``nlphub.json``, which holds those of all other files: artefacts of equal digest answer alike."""
         return sha256(self.artefact.folder / FACTS)
@@ -105,7 +111,24 @@ class Predictor:
         logits = self._logits(inputs.encoded, batch_tokens)
         return task.decode(logits, inputs, self.labels, top_k=top_k, calibration=self.artefact.calibration)
 
-    def predict_file(self, source: str | Path, output: str | Path, *, top_k: int = 5, overwrite: bool = False, **reading: Any) -> Done:
+    def engine(self, name: str = "here", *, top_k: int = 5) -> AbstractContextManager[Engine]:
+        """What answers groups of rows while it is open: ``"here"``, this process, or ``"ray"``, a cluster.
+
+        Raises:
+            InputError: there is no such engine.
+            MissingExtraError, ClusterError: of ``"ray"``, when it is opened: see :func:`nlphub.runtime.cluster.on_cluster`.
+        """
+        if name == "ray":
+            from nlphub.runtime.cluster import on_cluster
+
+            return on_cluster(self, top_k=top_k)
+        if name != "here":
+            raise InputError(f"engine={name!r} is neither 'here' nor 'ray'")
+        return nullcontext(here(lambda texts: self(texts, top_k=top_k)))
+
+    def predict_file(
+        self, source: str | Path, output: str | Path, *, top_k: int = 5, overwrite: bool = False, engine: str = "here", **reading: Any
+    ) -> Done:
         """Answer every row of a file of any size, in constant memory; see :mod:`nlphub.runtime.job` for what is written.
 
         Called again after a crash, it goes on where it was, and the files end up as if nothing had happened.
@@ -115,6 +138,7 @@ class Predictor:
             output: a .jsonl to write.
             top_k: how many candidates an answer holds.
             overwrite: begin again, whatever is there.
+            engine: what computes: see :meth:`engine`.
             reading: ``text``, ``pair``, ``encoding``, ``quotes``: see :class:`nlphub.data.stream.TextFile`.
 
         Raises:
@@ -122,7 +146,8 @@ class Predictor:
             StoreError: what a stopped job left was changed.
         """
         job = Job(TextFile.named(source, **reading), Path(output), asked={"model": self.identity, "top": top_k})
-        return job.run(here(lambda texts: self(texts, top_k=top_k)), overwrite=overwrite)
+        with self.engine(engine, top_k=top_k) as running:
+            return job.run(running, overwrite=overwrite)
 
     def logits(self, texts: str | Sequence[str], *, batch_tokens: int | None = None) -> NDArray[np.float32]:
         """Float32, in the caller's order, before calibration: ``(n, labels)`` of seq-cls, ``(t, tags)`` of token-cls, ``t`` tokens of all
