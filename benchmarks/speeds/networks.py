@@ -74,14 +74,19 @@ def encoder_folder(name: str, work: Path) -> Path:
     return folder
 
 
-def classifier(name: str, work: Path, *, labels: int = LABELS) -> Any:
-    """A `hub.Module` of the configuration with an untrained head whose answers are far from uniform, so that labels can be compared."""
+def classifier(name: str, work: Path, *, labels: int = LABELS, spread: float = 20.0) -> Any:
+    """A `hub.Module` of the configuration with an untrained head.
+
+    Args:
+        spread: factor on the head's matrices. The default keeps answers far from uniform, so that labels can be compared; 1 is where
+            trainings start.
+    """
     import torch
 
     module = hub.Module(directory=encoder_folder(name, work), task="seq-cls", labels=labels_of(labels))
     with torch.no_grad():
         for parameter in module.task_head.parameters():
-            parameter.mul_(20.0 if parameter.ndim > 1 else 1.0)
+            parameter.mul_(spread if parameter.ndim > 1 else 1.0)
     module.trained = True
     return module
 

@@ -140,7 +140,7 @@ def dropout_row(options: Options) -> Row:
 
 def _module(name: str, work: Path, longest: int) -> hub.Module:
     """A classifier of the configuration that cuts texts."""
-    module: hub.Module = classifier(name, work)
+    module: hub.Module = classifier(name, work, spread=1.0)
     module.max_length = longest
     return module
 

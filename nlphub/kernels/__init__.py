@@ -34,6 +34,7 @@ __all__ = [
     "computing",
     "dropout",
     "explain",
+    "linear",
 ]
 
 
@@ -58,6 +59,13 @@ def bias_gelu(x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
     if x.is_cpu:
         return dispatch.on_cpu().bias_gelu(x, bias, activation=activation)
     return _elsewhere("bias_gelu", Case(x.device.type, x.dtype, x.shape[1], False))(x, bias, activation=activation)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x W^T + b``; arguments as :func:`nlphub.kernels.reference.linear`."""
+    if x.is_cpu and not torch.compiler.is_exporting():
+        return dispatch.on_cpu().linear(x, weight, bias)
+    return reference.linear(x, weight, bias)
 
 
 def dropout(x: Tensor, dropped: Dropout | None) -> Tensor:

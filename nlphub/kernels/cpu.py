@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlphub.kernels.layout import Layout, Run
-from nlphub.kernels.reference import ACTIVATIONS, Dropout, attention_columns, dropout, keep
+from nlphub.kernels.reference import ACTIVATIONS, Dropout, attention_columns, dropout, keep, linear
 
-__all__ = ["add_norm", "attention", "bias_gelu", "dropout"]
+__all__ = ["add_norm", "attention", "bias_gelu", "dropout", "linear"]
 
 _SHORT = 256  # tokens
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from nlphub import paths
 from nlphub.kernels import formulas, rules
 from nlphub.kernels.layout import Layout
-from nlphub.kernels.reference import Dropout
+from nlphub.kernels.reference import Dropout, linear
 
-__all__ = ["adamw_", "add_norm", "attention", "bias_gelu", "dropout", "row_keys"]
+__all__ = ["adamw_", "add_norm", "attention", "bias_gelu", "dropout", "linear", "row_keys"]
 
 _LAYERS = 8  # whose keys are made in one launch
 

@@ -102,6 +102,11 @@ def keep(rows: Tensor, columns: Tensor, probability: float) -> Tensor:
     return word >= round(probability * 2**32) - 2**31
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x W^T + b``: rows ``k`` wide, of any shape, by a weight ``(n, k)`` to rows ``n`` wide."""
+    return F.linear(x, weight, bias)
+
+
 def dropout(x: Tensor, dropped: Dropout | None) -> Tensor:
     """``x`` ``(rows, d)`` with values zeroed and the others scaled; ``x`` itself without dropout."""
     if dropped is None:

@@ -1,4 +1,4 @@
-"""What every route offers: the same four functions, whoever computes them."""
+"""What every route offers: the same five functions, whoever computes them."""
 
 from typing import Protocol
 
@@ -20,5 +20,7 @@ class Route(Protocol):
     ) -> Tensor: ...
 
     def bias_gelu(self, x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor: ...
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor: ...
 
     def dropout(self, x: Tensor, dropped: Dropout | None) -> Tensor: ...

@@ -9,7 +9,6 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nlphub import kernels
 from nlphub.data.batching import Packed
@@ -61,17 +60,25 @@ class Encoder(nn.Module):
             part.config = config
 
 
+class Linear(nn.Linear):
+    """As torch's, through the front door of the kernels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., k)`` to ``(..., n)``."""
+        return kernels.linear(x, self.weight, self.bias)
+
+
 class Block(nn.Module):
     """One layer: attention, add and norm, feed-forward, add and norm."""
 
     def __init__(self, config: EncoderConfig, layer: int) -> None:
         super().__init__()
         self.config, self.layer = config, layer
-        self.qkv = nn.Linear(config.width, 3 * config.mixed)
-        self.out = nn.Linear(config.mixed, config.width)
+        self.qkv = Linear(config.width, 3 * config.mixed)
+        self.out = Linear(config.mixed, config.width)
         self.norm1 = nn.LayerNorm(config.width, eps=config.eps)
-        self.up = nn.Linear(config.width, config.inner)
-        self.down = nn.Linear(config.inner, config.width)
+        self.up = Linear(config.width, config.inner)
+        self.down = Linear(config.inner, config.width)
         self.norm2 = nn.LayerNorm(config.width, eps=config.eps)
 
     def forward(self, hidden: Tensor, layout: Layout, *, draws: Draws | None = None, only: Tensor | None = None, turn: int = 0) -> Tensor:
@@ -85,15 +92,16 @@ class Block(nn.Module):
             hidden, draws = hidden[only], draws.take(only) if draws else None
         mixed = kernels.attention(q, k, v, layout, heads=self.config.heads, dropped=self._dropped(draws, Site.ATTENTION, turn))
         hidden = self._add_norm(self.out(mixed), hidden, self.norm1, self._dropped(draws, Site.ATTENTION_OUTPUT, turn))
-        inner = kernels.bias_gelu(F.linear(hidden, self.up.weight), self.up.bias, activation=self.config.activation)
+        inner = kernels.bias_gelu(kernels.linear(hidden, self.up.weight), self.up.bias, activation=self.config.activation)
         return self._add_norm(self.down(inner), hidden, self.norm2, self._dropped(draws, Site.FEED_FORWARD_OUTPUT, turn))
 
     def _project(self, hidden: Tensor, only: Tensor | None) -> tuple[Tensor, ...]:
         """Queries, keys and values, of one matrix product where queries are wanted for all rows."""
         weight, bias, width = self.qkv.weight, self.qkv.bias, self.config.mixed
         if only is None:
-            return F.linear(hidden, weight, bias).chunk(3, dim=1)
-        return F.linear(hidden[only], weight[:width], bias[:width]), *F.linear(hidden, weight[width:], bias[width:]).chunk(2, dim=1)
+            return kernels.linear(hidden, weight, bias).chunk(3, dim=1)
+        rest = kernels.linear(hidden, weight[width:], bias[width:])
+        return kernels.linear(hidden[only], weight[:width], bias[:width]), *rest.chunk(2, dim=1)
 
     def _dropped(self, draws: Draws | None, site: Site, turn: int) -> kernels.Dropout | None:
         probability = self.config.attention_dropout if site == Site.ATTENTION else self.config.dropout

@@ -15,7 +15,7 @@ import nlphub as hub
 from nlphub.checkpoints.native import weights_digest
 from nlphub.errors import InputError
 from nlphub.kernels import Draws, Dropout, Layout, Site, cpu, dispatch, native, reference
-from nlphub.kernels.native import build
+from nlphub.kernels.native import build, products
 from nlphub.recipe import TrainSettings
 
 LENGTHS = [[1], [7], [3, 3, 3], [1, 1, 2, 5, 5, 9, 40], [9, 2, 2, 9, 31, 1], [130, 131], [16, 17, 32, 33]]
@@ -114,6 +114,61 @@ def test_bias_gelu_agrees_with_the_reference(activation):
 def test_dropout_masks_are_the_same_to_the_bit(probability):
     found, expected = (with_gradients(lambda x, r=route: r.dropout(x, drawn(40, probability)), normal(40, 33)) for route in (native, cpu))
     assert all(map(torch.equal, found, expected))
+
+
+@pytest.fixture
+def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN is preferred, whoever made this processor."""
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this PyTorch has no oneDNN")
+    monkeypatch.setattr(products, "preferred", lambda: True)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("_compiled", "onednn")
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("shape", [(1, 16, 32), (37, 48, 16), (3, 320, 1280), (64, 32, 32), (0, 16, 16)], ids=str)
+def test_linear_layers_of_onednn_agree_with_the_reference(shape, biased):
+    t, k, n = shape
+    x, weight = normal(t, 2 * k)[:, :k], normal(3 * n, k, seed=1)[n : 2 * n]  # rows with gaps; a part of a larger weight
+    given = [x, weight, *([normal(n, seed=2)] if biased else [])]
+    assert native.linear(x, weight.clone().requires_grad_()).grad_fn.name() == "LinearBackward"
+    found, expected = (with_gradients(lambda *x, r=route: r.linear(*x), *given) for route in (native, reference))
+    close(found, expected, atol=2e-5)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("_compiled", "onednn")
+def test_linear_layers_of_onednn_give_only_the_gradients_that_are_asked_for():
+    x, weight, bias = normal(5, 16), normal(32, 16, seed=1), normal(32, seed=2)
+    for wanted in range(1, 8):
+        given = [part.clone().requires_grad_(bool(wanted & 1 << place)) for place, part in enumerate((x, weight, bias))]
+        native.linear(*given).sum().backward()
+        assert [part.grad is not None for part in given] == [bool(wanted & 1 << place) for place in range(3)]
+
+
+@needs_compiler
+@pytest.mark.usefixtures("_compiled", "onednn")
+def test_what_onednn_is_not_for_goes_to_torch(monkeypatch):
+    monkeypatch.setattr(products, "product", lambda *given: pytest.fail("oneDNN was asked"))
+    weight = normal(32, 16).requires_grad_()
+    native.linear(normal(2, 3, 16), weight)  # padded
+    native.linear(normal(5, 24), normal(32, 24).requires_grad_())  # no multiple of 16
+    native.linear(normal(5, 16).double(), weight.double())
+    with torch.no_grad():
+        native.linear(normal(5, 16), weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert native.linear(normal(5, 16), weight).dtype == torch.bfloat16
+    monkeypatch.setattr(products, "preferred", lambda: False)
+    native.linear(normal(5, 16), weight)
+
+
+@pytest.mark.parametrize(("maker", "taken"), [("GenuineIntel", False), ("AuthenticAMD", True), ("HygonGenuine", True), ("", False)])
+def test_onednn_is_for_processors_of_other_makers_than_intel(maker, taken, monkeypatch):
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this PyTorch has no oneDNN")
+    monkeypatch.setattr(products, "_maker", lambda: maker)
+    assert products.preferred.__wrapped__() is taken
 
 
 @needs_compiler
@@ -246,7 +301,9 @@ def test_the_command_compiles_and_explains(private_home: Path, monkeypatch: pyte
     assert Path(found[0].stdout.strip()).parent == private_home / "cache" / "kernels"
     assert "route" in found[1].stdout
     code = "from nlphub import kernels; print(kernels.computing('cpu'))"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["native", Path(found[0].stdout.strip()).stem]
+    library = ["onednn"] if products.preferred() else []
+    told = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert told == ["native", Path(found[0].stdout.strip()).stem, *library]
     monkeypatch.setenv("NLPHUB_KERNELS", "builtin")
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["builtin"]
 

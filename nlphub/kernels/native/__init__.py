@@ -1,6 +1,7 @@
 """The route for training on a CPU: kernels of our own in C++ (kernels.cpp), where a compiler is there; else the CPU route.
 
-They compute what :mod:`nlphub.kernels.reference` defines, in float32; everything else (bfloat16, evaluation, other activations) goes the
+They compute what :mod:`nlphub.kernels.reference` defines, in float32, and linear layers go to the faster of the libraries that PyTorch
+carries; everything else (bfloat16, evaluation, other activations) goes the
 way of :mod:`nlphub.kernels.cpu`, so that a module answers with the same bits whether it was trained in this process or not.
 """
 
@@ -9,11 +10,12 @@ from torch import Tensor
 
 from nlphub.kernels import cpu
 from nlphub.kernels.layout import Layout
+from nlphub.kernels.native import products
 from nlphub.kernels.native.build import library
 from nlphub.kernels.native.functions import AddNorm, Attention, BiasGelu, Drop
 from nlphub.kernels.reference import Dropout
 
-__all__ = ["add_norm", "attention", "available", "bias_gelu", "dropout"]
+__all__ = ["add_norm", "attention", "available", "bias_gelu", "dropout", "linear"]
 
 
 def available() -> bool:
@@ -42,6 +44,14 @@ def bias_gelu(x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
     if activation != "gelu" or not _fits(x, bias) or not x.is_contiguous():
         return cpu.bias_gelu(x, bias, activation=activation)
     out: Tensor = BiasGelu.apply(x, bias)  # type: ignore[no-untyped-call]
+    return out
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """As :func:`nlphub.kernels.reference.linear`, by oneDNN where that is faster."""
+    if not (products.fits(x, weight) and _fits(x, weight)):
+        return cpu.linear(x, weight, bias)
+    out: Tensor = products.Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return out
 
 
