@@ -26,6 +26,7 @@ REFERENCES = "references.safetensors"  # the file beside the weights that holds 
 
 NEIGHBOUR = 5  # whose similarity counts
 _MOST_REFERENCES = 4096
+_COMPARED = 1024  # answers that are compared with the references together: 32 MiB
 _LARGEST_FILE = 256 << 20  # bytes: 4,096 references of 30,000 labels
 
 
@@ -124,15 +125,20 @@ def confidences(logits: Floats, calibration: Calibration) -> NDArray[np.float64]
         raise InputError("confidence 'neighbours' needs references; make them with references_of(logits of the training examples)")
     if calibration.references.shape[1] != exact.shape[1]:
         raise InputError(f"the references of this calibration have {calibration.references.shape[1]} labels, the logits {exact.shape[1]}")
-    similar = _directions(exact) @ calibration.references.T.astype(np.float64)
-    place = similar.shape[1] - min(NEIGHBOUR, similar.shape[1])
-    return np.asarray(np.partition(similar, place, axis=1)[:, place])
+    directions, references = _directions(exact), calibration.references.T.astype(np.float64)
+    place = references.shape[1] - min(NEIGHBOUR, references.shape[1])
+    pieces = (directions[first : first + _COMPARED] for first in range(0, max(len(exact), 1), _COMPARED))
+    return np.concatenate([np.partition(piece @ references, place, axis=1)[:, place].copy() for piece in pieces])
 
 
 def references_of(logits: Floats) -> Floats:
     """``(r, labels)`` float16 directions of training examples' logits ``(n, labels)``; at most 4,096 rows, evenly spread over ``n``."""
-    kept = np.unique(np.linspace(0, len(logits) - 1, min(len(logits), _MOST_REFERENCES)).round().astype(np.int64))
-    return _directions(logits[kept].astype(np.float64)).astype(np.float16)
+    return _directions(logits[reference_rows(len(logits))].astype(np.float64)).astype(np.float16)
+
+
+def reference_rows(count: int) -> NDArray[np.int64]:
+    """Ascending numbers of the at most 4,096 of ``count`` training examples that :func:`references_of` keeps."""
+    return np.unique(np.linspace(0, count - 1, min(count, _MOST_REFERENCES)).round().astype(np.int64))
 
 
 def softmax(logits: Floats, *, temperature: float = 1.0) -> NDArray[np.float64]:

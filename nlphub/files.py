@@ -8,9 +8,12 @@ import glob
 import hashlib
 import json
 import logging
+import mmap
 import os
 import secrets
 import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -200,6 +203,50 @@ def require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise StoreError(f"{folder} needs {needed:,} bytes, and its disk has {free:,} free. Free some or set NLPHUB_HOME elsewhere.")
+
+
+class Scratch:
+    """A file without a name, for what is needed for a while and would fill the memory: it is gone with this process, however that ends.
+
+    It lies in the system's folder for temporary files (the first of TMPDIR, TEMP, TMP that is set, else /tmp). Threads, and processes
+    forked off, may read it together.
+    """
+
+    def __init__(self) -> None:
+        self._file, self._size = tempfile.TemporaryFile(buffering=0), 0  # noqa: SIM115 - open as long as this lives
+        weakref.finalize(self, self._file.close)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, data: bytes | bytearray) -> None:
+        """Write bytes behind the others.
+
+        Raises:
+            StoreError: the disk is full.
+        """
+        rest = memoryview(data)
+        try:
+            while rest:
+                written = os.pwrite(self._file.fileno(), rest, self._size)
+                rest, self._size = rest[written:], self._size + written
+        except OSError as full:
+            raise StoreError(
+                f"{tempfile.gettempdir()} took {self._size:,} bytes of what is too large for memory, and then no more: {full}. "
+                "Free some space there, or name another folder: TMPDIR=/large/disk"
+            ) from full
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from ``start`` to ``stop``, both within what was written."""
+        parts = []
+        while start < stop and (part := os.pread(self._file.fileno(), stop - start, start)):
+            parts.append(part)
+            start += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def map(self) -> mmap.mmap:
+        """All bytes, at least one, to read: what is looked at stays in memory for as long as the system does not need it."""
+        return mmap.mmap(self._file.fileno(), self._size, access=mmap.ACCESS_READ)
 
 
 def sync_folder(path: Path) -> None:

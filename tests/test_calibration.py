@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlphub.calibration import ACCEPT_ALL, CONFIDENCES, REFERENCES, Calibration, confidences, references_of, softmax
+from nlphub.calibration import ACCEPT_ALL, CONFIDENCES, REFERENCES, Calibration, confidences, reference_rows, references_of, softmax
 from nlphub.errors import InputError
 from nlphub.tasks.predictions import classify
 
@@ -43,6 +43,23 @@ def test_large_logits_do_not_overflow() -> None:
     for kind in CONFIDENCES:
         assert np.isfinite(confidences(huge, Calibration(1.0, kind, references=references_of(huge)))).all()
     assert softmax(huge).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_only_the_rows_that_are_kept_have_to_be_answered() -> None:
+    for count in (1, 30, 4096, 4097, 9999):
+        many = np.resize(TRAINED, (count, 5)) + np.arange(count, dtype=np.float32)[:, None] * GENERATOR.normal(size=5).astype(np.float32)
+        rows = reference_rows(count)
+        assert len(rows) == min(count, 4096)
+        np.testing.assert_array_equal(references_of(many), references_of(many[rows]))
+
+
+@pytest.mark.parametrize("together", [1, 7, 40])
+def test_neighbours_are_the_same_a_few_answers_at_a_time(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    calibration = Calibration(1.0, "neighbours", references=references_of(TRAINED))
+    whole = confidences(LOGITS, calibration)
+    monkeypatch.setattr("nlphub.calibration._COMPARED", together)
+    np.testing.assert_allclose(confidences(LOGITS, calibration), whole, rtol=1e-12)
+    assert confidences(LOGITS[:0], calibration).shape == (0,)
 
 
 def test_neighbours_do_not_see_a_constant_or_a_scale() -> None:

@@ -155,6 +155,17 @@ def test_costs_are_measured_against_length_batch_labels_and_threads(options: Opt
     assert (options.work / "curves.svg").stat().st_size > 1000
 
 
+def test_the_axes_of_the_scaling_plot_are_named_in_words(tmp_path: Path) -> None:
+    units = {"length": "tokens/cpu-s", "labels": "texts/cpu-s", "files": "MiB", "training_rows": "MiB", "threads": "texts/s"}
+    rows = [Row(f"scaling {study} {value}", value / 1e6, None, None, unit, "") for study, unit in units.items() for value in (1000, 10**6)]
+    show.plot(rows, tmp_path / "scaling.svg")
+    drawn = (tmp_path / "scaling.svg").read_text("utf-8")
+    costs = [line for words in show._COSTS.values() for line in words.split("\n")]
+    for words in (*(show._GROWS[study] for study in units), *costs, ">1M<", ">1,000<", ">120<"):
+        assert words in drawn, words
+    assert not any(f">{unit}<" in drawn for unit in units.values())
+
+
 def test_files_of_more_rows_need_no_more_memory(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "LEAST_ROWS", 100)
     small, large = scaling.files(options)

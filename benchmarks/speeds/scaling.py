@@ -27,6 +27,7 @@ LABELS = (2, 31, 1000, 10_000)
 LEAST_ROWS = 1000
 _FLAT = 64  # MiB that the largest file may need above the smallest
 _LABELS = Bar("10,000 labels take at most 1.5x the time of 2: the classifier does not dominate", 1.5, kind="most")
+_TRAINING = Bar("memory of training on a file hardly grows: 10^6 rows need at most 128 MiB more than 1,000", 128, kind="most", of="ours")
 _ROWS = Bar(f"memory of answering a file is flat: at most {_FLAT} MiB above 1,000 rows", _FLAT, kind="most", of="ours")
 
 
@@ -86,7 +87,7 @@ def files(options: Options) -> list[Row]:
 def training_rows(options: Options) -> list[Row]:
     """Fine-tuning for a few steps on more and more rows: what holding them costs."""
     folder = networks.encoder_folder("toy", options.work)
-    return list(_of_rows("training_rows", "train_rows", folder, _counts(options), options, {}))
+    return list(_of_rows("training_rows", "train_rows", folder, _counts(options), options, {1_000_000: (_TRAINING,)}))
 
 
 def threads(options: Options) -> list[Row]:

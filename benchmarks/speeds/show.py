@@ -15,6 +15,21 @@ PACKAGES = (
 
 _OURS, _PEER = "#4878a8", "#c03028"
 _TICKS = (0.1, 0.3, 1, 3, 10, 30, 100)
+_GROWS = {
+    "length": "tokens in every sequence",
+    "batch_tokens": "tokens in a batch (network alone)",
+    "labels": "labels that the module knows",
+    "files": "rows of a file that is answered",
+    "training_rows": "rows of a file that is trained on",
+    "threads": "threads of the processor",
+}  # what is on the horizontal axis of a study
+_COSTS = {
+    "tokens/cpu-s": "tokens in a second of processor time",
+    "texts/cpu-s": "texts in a second of processor time",
+    "texts/s": "texts in a second",
+    "MiB": "more memory at the peak than for the\nsmallest file (MiB; level = it does not grow)",
+}  # and what the units on the vertical one are
+_LEVEL = 128  # MiB that the axis of memory has at least, so that what is level looks level
 
 
 def report(rows: Sequence[Row], options: Options, seconds: float) -> dict[str, Any]:
@@ -97,11 +112,12 @@ def _curves(studies: dict[str, list[tuple[int, Row]]]) -> Any:
             axes.plot(values, [row.peer for _, row in points], marker=".", color=_PEER, label="matrix products alone")
             axes.legend(fontsize=7)
         axes.set_xscale("log", base=2 if max(values) < 10**5 else 10)
-        axes.set_xticks(values, [f"{value:,}" if value < 10_000 else f"{value // 1000:,}k" for value in values], minor=False)
+        axes.set_xticks(values, [_short(value) for value in values], minor=False)
         axes.minorticks_off()
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel(study.replace("_", " "), fontsize=8)
-        axes.set_ylabel(points[0][1].unit, fontsize=8)
+        unit = points[0][1].unit
+        axes.set_ylim(0, max(_LEVEL, axes.get_ylim()[1]) if unit == "MiB" else None)
+        axes.set_xlabel(_GROWS.get(study, study.replace("_", " ")), fontsize=8)
+        axes.set_ylabel(_COSTS.get(unit, unit), fontsize=8)
         axes.tick_params(labelsize=6)
     for axes in panels.flat[len(studies) :]:
         axes.remove()
@@ -127,6 +143,13 @@ def save(figure: Any, path: Path) -> None:
     with matplotlib.rc_context({"svg.hashsalt": "speed", "svg.fonttype": "none"}):
         figure.savefig(path, format="svg", metadata={"Date": None})
     pyplot.close(figure)
+
+
+def _short(value: int) -> str:
+    """``1,000``, ``10k``, ``1M``."""
+    if value >= 1_000_000:
+        return f"{value // 1_000_000:,}M"
+    return f"{value:,}" if value < 10_000 else f"{value // 1000}k"
 
 
 def _number(value: float | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from nlphub.text.encoding import Encoded, Ints
+from nlphub.text.encoding import Encoded, Ints, Sequences
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -53,30 +53,33 @@ class Packed(Generic[A]):
         )
 
 
-def pack(encoded: Encoded, rows: Ints) -> Packed[np.ndarray[Any, Any]]:
-    """Pack the sequences ``rows`` of ``encoded``, in that order.
+def pack(encoded: Sequences, rows: Ints) -> Packed[np.ndarray[Any, Any]]:
+    """Pack the sequences ``rows`` of ``encoded``, in that order; what it costs does not depend on how many others there are.
 
     Neighbours of equal length make attention fast (see :mod:`nlphub.kernels`), so pass them sorted by length.
     """
-    lengths = encoded.lengths[rows]
+    rows = np.asarray(rows, dtype=np.int64)
+    begins = encoded.starts[rows]
+    lengths = encoded.starts[rows + 1] - begins
     starts = np.cumsum(lengths) - lengths
     positions = places_in(lengths)
-    source = token_rows(encoded, rows)
+    source = np.repeat(begins, lengths) + positions
     return Packed(
-        ids=encoded.ids[source],
-        types=encoded.types[source],
+        ids=encoded.ids[source].astype(np.int64, copy=False),
+        types=encoded.types[source].astype(np.int64, copy=False),
         positions=positions,
         lengths=lengths,
         starts=starts,
         cls_rows=starts,
-        examples=np.asarray(rows, dtype=np.int64),
+        examples=rows,
     )
 
 
-def token_rows(encoded: Encoded, rows: Ints) -> Ints:
+def token_rows(encoded: Sequences, rows: Ints) -> Ints:
     """``(t,)`` where the tokens of a packed batch of the sequences ``rows`` stand in ``encoded``."""
-    lengths = encoded.lengths[rows]
-    return np.repeat(encoded.starts[:-1][rows], lengths) + places_in(lengths)
+    begins = encoded.starts[rows]
+    lengths = encoded.starts[rows + 1] - begins
+    return np.repeat(begins, lengths) + places_in(lengths)
 
 
 def places_in(lengths: Ints) -> Ints:

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nlphub.data.answers import Bounds, labels_problems, value_problems
@@ -39,9 +40,10 @@ def check_for_training(
     given = {"train": train, "dev": dev, "test": test}
     splits = {name: examples for name, examples in given.items() if examples is not None}
     rules: dict[str, Any] = {"needs": needs, "nested": nested, "pairs": pairs}
-    problems = [problem for name, examples in splits.items() for problem in problems_of(examples, name=name, **rules)]
-    problems += [] if pairs else _lonely(splits.values())
-    known = known_names(train, needs)
+    seen = {name: _look(examples, name=name, **rules) for name, examples in splits.items()}
+    problems = [problem for one in seen.values() for problem in one.problems]
+    problems += [] if pairs else _lonely(seen.values())
+    known = set(seen["train"].names)
     problems += _look_alikes(sorted(known))
     if len(train) and (needs == "label" and len(known) == 1):
         problems.append(f"train has one class only, {next(iter(known))!r}; a classifier needs two or more")
@@ -54,10 +56,10 @@ def check_for_training(
     if needs == "value" and len({example.value for example in train} - {None}) == 1:
         problems.append(f"train has one value only, {train[0].value}, so there is nothing to learn")
     if labels is not None:
-        problems += _strangers(train, set(labels), "is not one of the module's labels", needs)
+        problems += _strangers(seen["train"], set(labels), "is not one of the module's labels")
     for name in ("dev", "test"):
         if name in splits and known:
-            problems += _strangers(splits[name], known, "never occurs in train", needs)
+            problems += _strangers(seen[name], known, "never occurs in train")
     if problems:
         raise DataError("This data cannot be trained on.", problems)
 
@@ -70,9 +72,10 @@ def check_labels_known(
     Raises:
         DataError: no examples, empty texts, missing labels or spans, or labels that the module does not know; all at once.
     """
-    problems = problems_of(examples, needs=needs, nested=nested, pairs=pairs)
-    problems += [] if pairs else _lonely([examples])
-    problems += _strangers(examples, set(labels), "is not one of the module's labels", needs)
+    seen = _look(examples, needs=needs, nested=nested, pairs=pairs)
+    problems = seen.problems
+    problems += [] if pairs else _lonely([seen])
+    problems += _strangers(seen, set(labels), "is not one of the module's labels")
     if problems:
         raise DataError("A module cannot be judged on this data.", problems)
 
@@ -100,25 +103,62 @@ def problems_of(
         bounds: of values.
         pairs: whether each example must have a second text.
     """
+    return _look(examples, name=name, needs=needs, nested=nested, bounds=bounds, pairs=pairs).problems
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What one walk over examples finds: lists in a file (:mod:`nlphub.data.kept`) cost something at each.
+
+    Attributes:
+        problems: as of :func:`problems_of`.
+        names: the label of each text or span -> the place of the first example that has it, and how many have it.
+        rows: examples.
+        alone: those of them without a second text.
+        first_alone: the place of the first one.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    names: dict[str, tuple[str, int]] = field(default_factory=dict)
+    rows: int = 0
+    alone: int = 0
+    first_alone: str = ""
+
+
+def _look(
+    examples: Examples, *, name: str = "", needs: Needs, nested: bool = False, bounds: Bounds | None = None, pairs: bool = False
+) -> _Seen:
     place = f"{name} ({examples.source})" if name and examples.source else name or examples.source or "the data"
-    problems = [] if len(examples) else [f"{place} holds no examples"]
+    seen = _Seen([] if len(examples) else [f"{place} holds no examples"], rows=len(examples))
     for example in examples:
-        if is_blank(example.text):
-            problems.append(f"{examples.place(example)}: the text is empty (nothing but spaces or invisible characters)")
-        if (pairs and example.pair is None) or (example.pair is not None and is_blank(example.pair)):
-            problems.append(f"{examples.place(example)}: the second text is {'missing' if example.pair is None else 'empty'}")
-        if needs in ("label", "joint") and (example.label is None or not example.label.strip()):
-            problems.append(f"{examples.place(example)}: the {'label' if needs == 'label' else 'intent'} is missing")
-        if example.label is not None and not example.label.isprintable():
-            problems.append(f"{examples.place(example)}: the label {example.label!r} holds characters that cannot be shown")
-        if needs in ("spans", "joint") and example.spans is None:
-            problems.append(f"{examples.place(example)}: the {'spans' if needs == 'spans' else 'slots'} are missing")
-        if needs == "labels":
-            problems += [f"{examples.place(example)}: {problem}" for problem in labels_problems(example.labels)]
-        if needs == "value":
-            problems += [f"{examples.place(example)}: {problem}" for problem in value_problems(example.value, bounds)]
-        problems += [f"{examples.place(example)}: {problem}" for problem in span_problems(example.text, example.spans or (), nested=nested)]
-    return problems
+        wrong = _wrong_with(example, needs=needs, nested=nested, bounds=bounds, pairs=pairs)
+        seen.problems += [f"{examples.place(example)}: {problem}" for problem in wrong]
+        for label in sorted(_names(example, needs)):
+            first, count = seen.names.get(label) or (examples.place(example), 0)
+            seen.names[label] = first, count + 1
+        if example.pair is None:
+            seen.first_alone = seen.first_alone or examples.place(example)
+            seen.alone += 1
+    return seen
+
+
+def _wrong_with(example: Example, *, needs: Needs, nested: bool, bounds: Bounds | None, pairs: bool) -> list[str]:
+    problems = []
+    if is_blank(example.text):
+        problems.append("the text is empty (nothing but spaces or invisible characters)")
+    if (pairs and example.pair is None) or (example.pair is not None and is_blank(example.pair)):
+        problems.append(f"the second text is {'missing' if example.pair is None else 'empty'}")
+    if needs in ("label", "joint") and (example.label is None or not example.label.strip()):
+        problems.append(f"the {'label' if needs == 'label' else 'intent'} is missing")
+    if example.label is not None and not example.label.isprintable():
+        problems.append(f"the label {example.label!r} holds characters that cannot be shown")
+    if needs in ("spans", "joint") and example.spans is None:
+        problems.append(f"the {'spans' if needs == 'spans' else 'slots'} are missing")
+    if needs == "labels":
+        problems += labels_problems(example.labels)
+    if needs == "value":
+        problems += value_problems(example.value, bounds)
+    return [*problems, *span_problems(example.text, example.spans, nested=nested)] if example.spans else problems
 
 
 def _names(example: Example, needs: Needs) -> set[str]:
@@ -143,12 +183,13 @@ def _too_little(known: set[str]) -> Iterator[str]:
         yield "train has no slot at all; texts with intents alone are for task seq-cls"
 
 
-def _lonely(splits: Iterable[Examples]) -> Iterator[str]:
+def _lonely(splits: Iterable[_Seen]) -> Iterator[str]:
     """Examples with one text among others with two."""
-    rows = [(examples, example) for examples in splits for example in examples]
-    alone = [examples.place(example) for examples, example in rows if example.pair is None]
-    if 0 < len(alone) < len(rows):
-        yield f"{len(alone)} of {len(rows)} examples have no second text and the others have one, the first of them {alone[0]}"
+    seen = list(splits)
+    rows, alone = sum(one.rows for one in seen), sum(one.alone for one in seen)
+    if 0 < alone < rows:
+        first = next(one.first_alone for one in seen if one.alone)
+        yield f"{alone} of {rows} examples have no second text and the others have one, the first of them {first}"
 
 
 def _look_alikes(names: Sequence[str]) -> list[str]:
@@ -158,14 +199,10 @@ def _look_alikes(names: Sequence[str]) -> list[str]:
     return [f"the labels {first!r} and {name!r} look the same; write both alike" for first, name in twins if first != name]
 
 
-def _strangers(examples: Examples, known: set[str], complaint: str, needs: Needs) -> list[str]:
-    """One problem for each label of ``examples`` outside ``known``, with its first place and its count."""
-    found: dict[str, list[Example]] = {}
-    for example in examples:
-        for name in sorted(_names(example, needs) - known):
-            found.setdefault(name, []).append(example)
+def _strangers(seen: _Seen, known: set[str], complaint: str) -> list[str]:
+    """One problem for each label outside ``known``, with its first place and its count."""
     return [
-        f"{examples.place(rows[0])}: label {label!r} {complaint} ({len(rows)} example{'s' if len(rows) > 1 else ''})."
-        f"{did_you_mean(label, known)}"
-        for label, rows in found.items()
+        f"{place}: label {label!r} {complaint} ({count} example{'s' if count > 1 else ''}).{did_you_mean(label, known)}"
+        for label, (place, count) in seen.names.items()
+        if label not in known
     ]

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import operator
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, overload
 
 from nlphub.data.answers import to_labels, to_value
 from nlphub.data.cells import as_label, as_text
+from nlphub.data.kept import Form, kept
 from nlphub.data.slots import to_slots
 from nlphub.data.spans import Span, to_spans
 from nlphub.errors import DataError, brief, did_you_mean
@@ -50,18 +53,18 @@ class Example:
 
 
 class Examples(Sequence[Example]):
-    """An immutable list of examples.
+    """An immutable list of examples. Many of them (:data:`nlphub.data.kept.MOST`) lie in a temporary file instead of in memory.
 
     Args:
-        examples: the examples, in order.
+        examples: the examples, in order; they are taken one after the other.
         source: the file or data set they came from, for messages.
         unit: what ``Example.line`` counts, ``"line"`` or ``"row"``, for messages.
     """
 
-    __slots__ = ("_items", "source", "unit")
+    __slots__ = ("_digest", "_items", "source", "unit")
 
     def __init__(self, examples: Iterable[Example], *, source: str = "", unit: str = "line") -> None:
-        self._items = tuple(examples)
+        self._items, self._digest = kept(examples, _FORM), ""
         self.source = source
         self.unit = unit
 
@@ -87,15 +90,11 @@ class Examples(Sequence[Example]):
                 "e.g. data['train']; in memory use a list of (text, label) pairs."
             )
         names = class_names(rows, "label") or class_names(rows, "labels")
-        made, problems = [], []
-        for number, row in enumerate(rows, start=1):
-            try:
-                made.append(_example(row, number, names))
-            except TypeError as wrong:
-                problems.append(f"row {number}: {wrong}")
+        problems: list[str] = []
+        made = cls(_examples(rows, names, problems), unit="row")
         if problems:
             raise DataError("These rows are not examples.", problems)
-        return cls(made, unit="row")
+        return made
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -111,10 +110,12 @@ class Examples(Sequence[Example]):
         return iter(self._items)
 
     def __eq__(self, other: object) -> bool:
-        return self._items == other._items if isinstance(other, Examples) else NotImplemented
+        if not isinstance(other, Examples):
+            return NotImplemented
+        return len(self) == len(other) and all(map(operator.eq, self, other))
 
     def __hash__(self) -> int:
-        return hash(self._items)
+        return hash((len(self), tuple(self._items[:_HASHED])))
 
     def __repr__(self) -> str:
         return f"Examples({len(self)} examples, {len(self.label_names)} labels{', ' + self.source if self.source else ''})"
@@ -129,6 +130,11 @@ class Examples(Sequence[Example]):
         """The second texts (empty where one is missing), or ``None`` when no example has one."""
         pairs = [example.pair for example in self._items]
         return None if all(pair is None for pair in pairs) else [pair or "" for pair in pairs]
+
+    @property
+    def paired(self) -> bool:
+        """Whether some example has a second text."""
+        return any(example.pair is not None for example in self._items)
 
     @property
     def labels(self) -> list[str]:
@@ -167,6 +173,18 @@ class Examples(Sequence[Example]):
         """The examples of these numbers, in the order given."""
         return self._like(self._items[number] for number in numbers)
 
+    def pieces(self, characters: int) -> Iterator["Examples"]:
+        """The examples in pieces of so many characters or little more; no examples are one piece."""
+        piece, size = list[Example](), 0
+        for example in self._items:
+            piece.append(example)
+            size += len(example.text) + len(example.pair or "")
+            if size >= characters:
+                yield self._like(piece)
+                piece, size = [], 0
+        if piece or not len(self):
+            yield self._like(piece)
+
     def place(self, example: Example) -> str:
         """Where an example came from, e.g. ``train.csv, line 7``."""
         line = f"{self.unit} {example.line}" if example.line is not None else f"text {brief(example.text)}"
@@ -174,14 +192,17 @@ class Examples(Sequence[Example]):
 
     def digest(self) -> str:
         """SHA-256 of texts, pairs and right answers in their order (not of lines or sources), as 64 hexadecimal digits."""
-        digest = hashlib.sha256()
-        for example in self._items:
-            digest.update(json.dumps(example.content).encode("ascii") + b"\n")
-        return digest.hexdigest()
+        if not self._digest:
+            digest = hashlib.sha256()
+            for example in self._items:
+                digest.update(json.dumps(example.content).encode("ascii") + b"\n")
+            self._digest = digest.hexdigest()
+        return self._digest
 
     def _known(self, name: str, what: str, complaint: str) -> list[Any]:
         found = [getattr(example, name) for example in self._items]
-        if missing := [example for example, answer in zip(self._items, found, strict=True) if answer is None]:
+        if any(answer is None for answer in found):
+            missing = (example for example, answer in zip(self._items, found, strict=True) if answer is None)
             raise DataError(what, [f"{self.place(example)}: {complaint}" for example in missing])
         return found
 
@@ -259,6 +280,15 @@ class Splits(Mapping[str, Examples]):
         return self["train"].label_names
 
 
+def _examples(rows: Iterable[Any], names: Sequence[str] | None, problems: list[str]) -> Iterator[Example]:
+    """Examples of the rows that are some; what is wrong with the others joins ``problems``."""
+    for number, row in enumerate(rows, start=1):
+        try:
+            yield _example(row, number, names)
+        except TypeError as wrong:
+            problems.append(f"row {number}: {wrong}")
+
+
 def _example(row: Any, number: int, names: Sequence[str] | None) -> Example:
     if isinstance(row, Example):
         return row
@@ -273,3 +303,25 @@ def _example(row: Any, number: int, names: Sequence[str] | None) -> Example:
     if "slots" in row:
         answers["spans"] = to_slots(as_text(row["text"]) or "", row["slots"])
     return to_example(row["text"], row.get("label", row.get("intent")), row.get("pair"), **answers, line=number, names=names)
+
+
+def _size(example: Example) -> int:
+    """Bytes that it takes in memory, about: objects of 250 bytes, two bytes a character."""
+    return 250 + 2 * (len(example.text) + len(example.pair or "")) + 150 * len(example.spans or ())
+
+
+def _plain(example: Example) -> list[Any]:
+    spans = None if example.spans is None else [astuple(span) for span in example.spans]
+    line = None if example.line is None else int(example.line)
+    return [example.text, example.label, example.pair, line, spans, example.labels, example.value]
+
+
+def _made(plain: list[Any]) -> Example:
+    text, label, pair, line, spans, labels, value = plain
+    label = sys.intern(label) if label is not None else None
+    spans = tuple(Span(*span) for span in spans) if spans is not None else None
+    return Example(text, label, pair, line, spans, tuple(labels) if labels is not None else None, value)
+
+
+_FORM = Form(_size, _plain, _made)
+_HASHED = 100

@@ -203,10 +203,10 @@ class _Reading:
                 return Examples([], source=source), _told(complaints, source, unit) or [f"{source}: {problem}"]
             names = class_names(dataset, self.label or self.labels or "")
             empty = "" if unit == "row" else None  # tables other than text files have None in an empty cell
-            found = list(self._rows(rows, {name: header.index(name) for name in self.columns}, complaints, names, empty))
-        examples = Examples(found, source=source, unit=unit)
+            found = self._rows(rows, {name: header.index(name) for name in self.columns}, complaints, names, empty)
+            examples = Examples(found, source=source, unit=unit)
         unread = _told(complaints, source, unit)
-        wrong = problems_of(examples, needs=self.needs, nested=self.nested, bounds=self.bounds) if found or not unread else []
+        wrong = problems_of(examples, needs=self.needs, nested=self.nested, bounds=self.bounds) if len(examples) or not unread else []
         return examples, unread + wrong
 
     def _rows(

@@ -5,8 +5,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nlphub.data.examples import Example, Examples
+from nlphub.data.growing import Growing
 from nlphub.errors import DataError
+
+Ints = NDArray[np.int64]
 
 
 def split_off(examples: Examples, shares: Mapping[str, float], *, seed: int) -> dict[str, Examples]:
@@ -24,35 +30,56 @@ def split_off(examples: Examples, shares: Mapping[str, float], *, seed: int) -> 
         DataError: shares outside these bounds, or a part called ``train``.
     """
     _check(shares)
-    groups: dict[str | None, list[int]] = {}
-    for number, name in enumerate(_groups(examples)):
-        groups.setdefault(name, []).append(number)
-    chosen: dict[str, list[int]] = {"train": [], **{name: [] for name in shares}}
-    for numbers in groups.values():
-        numbers.sort(key=lambda number: (content_rank(examples[number], seed), number))
+    counted = _counted(examples)
+    chosen: dict[str, list[Ints]] = {"train": [], **{name: [] for name in shares}}
+    for numbers in _groups(examples, counted, seed):
+        rest = numbers
         for name, size in _sizes(len(numbers), shares).items():
-            chosen[name] += numbers[:size]
-            del numbers[:size]
-        chosen["train"] += numbers
-    _give_back(examples, chosen)
-    return {name: examples.take(sorted(numbers)) for name, numbers in chosen.items()}
+            chosen[name].append(rest[:size])
+            rest = rest[size:]
+        chosen["train"].append(rest)
+    parts = {name: np.sort(np.concatenate(numbers)) for name, numbers in chosen.items()}
+    if counted:
+        parts = _given_back(examples, parts)
+    return {name: examples.take(map(int, numbers)) for name, numbers in parts.items()}
 
 
-def _groups(examples: Examples) -> list[str | None]:
-    """What each example counts for: its label, or the rarest of its labels."""
-    counts = Counter(name for example in examples for name in example.labels or ())
-    return [min(example.labels, key=lambda name: (counts[name], name)) if example.labels else example.label for example in examples]
+def _groups(examples: Examples, counted: Counter[str], seed: int) -> list[Ints]:
+    """Numbers of the examples that count for the same label, in the order of their ranks; one empty group if there are no examples."""
+    kinds, ranks, kind_of = Growing(np.int32), Growing("S32"), dict[str | None, int]()
+    for example in examples:  # one walk: a list that lies in a file is not looked up here and there
+        kinds.add(np.array([kind_of.setdefault(_group(example, counted), len(kind_of))]))
+        ranks.add(np.array([content_rank(example, seed)], "S32"))
+    by_rank, kind = np.argsort(ranks.array(), kind="stable"), kinds.array()
+    by_kind = by_rank[np.argsort(kind[by_rank], kind="stable")]
+    return np.split(by_kind, np.cumsum(np.bincount(kind, minlength=1))[:-1])
 
 
-def _give_back(examples: Examples, chosen: dict[str, list[int]]) -> None:
-    """Of labels that came to stand in other parts only, ``train`` gets the first example."""
-    known = {name for number in chosen["train"] for name in examples[number].labels or ()}
-    for part, numbers in chosen.items():
-        for number in sorted(numbers) if part != "train" else ():
-            if not known.issuperset(examples[number].labels or ()):
-                known.update(examples[number].labels or ())
-                numbers.remove(number)
-                chosen["train"].append(number)
+def _counted(examples: Examples) -> Counter[str]:
+    """How many examples have each label of sets of labels; nothing where there are no sets."""
+    return Counter(name for example in examples for name in example.labels or ())
+
+
+def _group(example: Example, counts: Counter[str]) -> str | None:
+    """What an example counts for: its label, or the rarest of its labels."""
+    return min(example.labels, key=lambda name: (counts[name], name)) if example.labels else example.label
+
+
+def _given_back(examples: Examples, parts: dict[str, Ints]) -> dict[str, Ints]:
+    """The parts where ``train`` has got the first example of each label that had come to stand in other parts only."""
+    known = {name for number in parts["train"].tolist() for name in examples[number].labels or ()}
+    given = list[int]()
+    for name in [name for name in parts if name != "train"]:
+        back = [number for number in parts[name].tolist() if _adds(known, examples[number].labels or ())]
+        parts[name], given = np.setdiff1d(parts[name], back), given + back
+    return {**parts, "train": np.sort(np.append(parts["train"], np.array(given, np.int64)))}
+
+
+def _adds(known: set[str], labels: tuple[str, ...]) -> bool:
+    """Whether there are labels that were not known; they are from now on."""
+    new = not known.issuperset(labels)
+    known.update(labels)
+    return new
 
 
 def _sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:

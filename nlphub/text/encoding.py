@@ -5,11 +5,28 @@ Notation: ``b`` sequences, ``t`` tokens of all sequences together.
 
 import itertools
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+
+
+class Sequences(Protocol):
+    """What batches are made of: :class:`Encoded`, or the same in fewer bytes and without places in texts.
+
+    Attributes:
+        ids, types, starts: as of :class:`Encoded`, whole numbers of any width.
+    """
+
+    @property
+    def ids(self) -> NDArray[Any]: ...
+    @property
+    def types(self) -> NDArray[Any]: ...
+    @property
+    def starts(self) -> Ints: ...
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nlphub.calibration import Calibration
+from nlphub.calibration import Calibration, reference_rows
 from nlphub.data.examples import Examples
 from nlphub.errors import InputError
 from nlphub.evaluation.rejection import AIMS, Aim
@@ -81,7 +82,7 @@ def calibrate(
         DataError: ``dev`` is not fit to judge this module.
     """
     wanted, held = make_aim(aim), hold(module, dev, out_of_scope)
-    trained = module.logits(trainable(module.task).questions(Examples.of(train))) if train is not None else None
+    trained = _compared_with(module, Examples.of(train)) if train is not None else None
     left = _left_out(module)
     found = fit_calibration(held, module.labels, trained=trained, left_out=left, aim=wanted, confidence=confidence, per_label=per_label)
     _warn_missed(found, wanted)
@@ -107,6 +108,11 @@ def hold(module: Module, examples: Any, out_of_scope: Any = None) -> Held:
         return Held(logits, targets)
     outside = task.questions(out_of_scope) if isinstance(out_of_scope, Examples) else out_of_scope
     return Held(logits, targets, module.logits(outside))
+
+
+def _compared_with(module: Module, train: Examples) -> NDArray[np.float32]:
+    """Logits of the training examples that the confidence ``neighbours`` keeps: no others need an answer."""
+    return module.logits(trainable(module.task).questions(train.take(reference_rows(len(train)).tolist())))
 
 
 def _left_out(module: Module) -> Held | None:

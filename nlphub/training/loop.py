@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,7 +32,7 @@ from nlphub.nn.forms import variant_of
 from nlphub.recipe import TrainSettings
 from nlphub.tasks import trainable
 from nlphub.tasks.targets import classes_of, count_judged, targets_of
-from nlphub.text.encoding import Encoded, Ints
+from nlphub.text.encoding import Ints
 from nlphub.training.adamw import AdamW, clip, sparse_gradients
 from nlphub.training.adversarial import Adversary
 from nlphub.training.average import Average
@@ -43,9 +42,12 @@ from nlphub.training.facts import Step
 from nlphub.training.objectives import Objective, target_tensors
 from nlphub.training.optim import schedule, set_rates
 from nlphub.training.precision import autocast, precision
+from nlphub.training.rows import read_rows
 from nlphub.training.state import Progress
 
 log = logging.getLogger(__name__)
+
+_CUT = "%d of %d training texts are longer than %d tokens: their ends are not read"
 
 
 class Loop:
@@ -71,14 +73,14 @@ class Loop:
         self.precision = precision(settings.precision, module.device)
         self.task = trainable(module.task, variant_of(module.task_head))
         _check_options(settings, module)
-        self.encoded = module.tokenize(train.texts, train.pairs)
-        self.lengths = self.encoded.lengths
-        _tell_of_cuts(self.encoded, module.max_length)
-        self.targets = self.task.targets(train, self.encoded, module.labels)
+        self.encoded = read_rows(module, self.task, train)
+        self.lengths, self.targets = self.encoded.lengths, self.encoded.targets
+        if self.encoded.cut:
+            log.warning(_CUT, self.encoded.cut, len(train), module.max_length)
         module.task_head.prepare(self.targets, trained=module.trained)
         self.objective: Objective | Taught = Objective.of(settings, self.targets, self.task.outputs(module.labels)).to(module.device)
         if teaching is not None:
-            self.objective = teaching.lesson(self.objective, module=module, train=train, encoded=self.encoded, optimizer=optimizer)
+            self.objective = teaching.lesson(self.objective, module=module, train=train, rows=self.encoded, optimizer=optimizer)
         self._sparse = self._sparse_table()
         self.adversary = Adversary.of(settings, module.encoder.embeddings.word.weight)
         named = tensors(module.encoder, module.head)
@@ -209,8 +211,7 @@ class Loop:
         weight: nn.Parameter = self.module.encoder.embeddings.word.weight
         if not isinstance(self.optimizer, AdamW) or weight.device.type != "cpu" or self.module.task_head.answers_words:
             return None
-        read = torch.from_numpy(np.unique(self.encoded.ids)).long()
-        return words if self.optimizer.only(weight, read) else None
+        return words if self.optimizer.only(weight, torch.from_numpy(self.encoded.words)) else None
 
     def _parts(self, batch: Ints) -> Iterator[Ints]:
         for first in range(0, len(batch), self.settings.batch_size):
@@ -231,11 +232,6 @@ def _check_options(settings: TrainSettings, module: Module) -> None:
         problems.append(f"metric auc is of two labels, and this module has {len(module.labels)}")
     if problems:
         raise InputError("These training options do not fit:", problems)
-
-
-def _tell_of_cuts(encoded: Encoded, max_length: int) -> None:
-    if cut := int(encoded.truncated.sum()):
-        log.warning("%d of %d training texts are longer than %d tokens: their ends are not read", cut, len(encoded), max_length)
 
 
 def _fingerprint(

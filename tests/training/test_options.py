@@ -16,6 +16,7 @@ from nlphub.checkpoints.native import tensors, weights_digest
 from nlphub.data.batching import epoch_batches, pack
 from nlphub.kernels import Noise
 from nlphub.nn.encoder import to_tensors
+from nlphub.tasks.targets import targets_of
 from nlphub.training.adversarial import Adversary
 from nlphub.training.loop import Loop
 from nlphub.training.objectives import Objective, divergence, focal_factor
@@ -85,7 +86,7 @@ def test_the_divergence_is_the_mean_of_both_directions() -> None:
 def test_r_drop_is_two_passes_and_their_divergence(kind: str, small_folder: Path, rows: list[tuple[str, str]]) -> None:
     loop = loop_of(small_folder, rows if kind == "texts" else NAMED)
     module, everyone = loop.module, np.arange(len(loop.lengths))
-    packed, targets = to_tensors(pack(loop.encoded, everyone)), torch.from_numpy(loop.targets)
+    packed, targets = to_tensors(pack(loop.encoded, everyone)), torch.from_numpy(targets_of(loop.targets, loop.encoded, everyone))
     noise = Noise.of_step(0, 1)
     one, other = module(packed, noise=noise), module(packed, noise=Noise.of_step(noise.seed, 1))
     assert not torch.equal(one, other), "the passes have different dropout"

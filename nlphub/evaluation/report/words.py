@@ -39,10 +39,13 @@ def label_words(examples: Examples) -> dict[str, Words]:
     Raises:
         StoreError: jieba's cache may be written by others.
     """
-    by_label: dict[str, list[str]] = {}
+    counts = Counter(example.label for example in examples if example.label is not None)
+    seen, by_label = Counter[str](), dict[str, list[str]]()
     for example in examples:
         if example.label is not None:
-            by_label.setdefault(example.label, []).append(f"{example.text}\n{example.pair or ''}")
+            if seen[example.label] % -(-counts[example.label] // _TEXTS) == 0:
+                by_label.setdefault(example.label, []).append(f"{example.text}\n{example.pair or ''}")
+            seen[example.label] += 1
     return {label: _words(texts) for label, texts in sorted(by_label.items())}
 
 
@@ -85,8 +88,7 @@ def _prior(everything: Mapping[str, Words]) -> dict[str, float]:
 
 
 def _words(texts: list[str]) -> Words:
-    step = -(-len(texts) // _TEXTS)
-    counts = Counter(_meaningful(split_words(texts[::step], default_table())))
+    counts = Counter(_meaningful(split_words(texts, default_table())))
     return Words(counts.total(), dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_KEPT]))
 
 

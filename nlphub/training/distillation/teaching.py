@@ -26,7 +26,7 @@ from nlphub.nn.inference import head_logits
 from nlphub.recipe.distillation import DistillSettings
 from nlphub.tasks import outputs_of
 from nlphub.tasks.base import IGNORED
-from nlphub.text.encoding import Encoded
+from nlphub.text.encoding import Encoded, Sequences
 from nlphub.training.distillation.losses import hidden_distance, relation_distance, relation_heads, soft_binary, soft_cross_entropy
 from nlphub.training.distillation.taps import Seen, watched
 from nlphub.training.objectives import Objective
@@ -57,7 +57,7 @@ class Teaching:
         }
 
     def lesson(
-        self, objective: Objective, *, module: Module, train: Examples, encoded: Encoded, optimizer: torch.optim.Optimizer
+        self, objective: Objective, *, module: Module, train: Examples, rows: Sequences, optimizer: torch.optim.Optimizer
     ) -> "Taught":
         """The loss of a training of ``module``; what is learnt beside its weights (projections) joins the optimizer.
 
@@ -69,14 +69,14 @@ class Teaching:
             problems.append("r_drop has two passes, and a teacher judges one: leave it out")
         whole = not problems and (self.settings.looks_inside or module.task == "token-cls")
         read = _read(self.teacher, train, module.max_length) if whole else None
-        if read is not None and (other := _other_tokens(read, encoded)):
+        if read is not None and (other := _other_tokens(read, module.tokenize(train.texts, train.pairs))):
             problems.append(
                 f"{other} of {len(train)} texts fall into other tokens, or are cut elsewhere, than the teacher's: only the logits of whole "
                 "texts can be learnt (hidden: 0, relations: 0)"
             )
         if problems:
             raise InputError("This teacher cannot teach this module:", problems)
-        made = Taught(self, objective, module, read or self.teacher.tokenize(train.texts, train.pairs), encoded)
+        made = Taught(self, objective, module, read or self.teacher.tokenize(train.texts, train.pairs), rows)
         if made.weights:
             join(optimizer, [*module.parameters(), *made.projections.parameters()])
         return made
@@ -90,10 +90,10 @@ class Taught:
             gone when training ends.
     """
 
-    def __init__(self, teaching: Teaching, objective: Objective, module: Module, read: Encoded, encoded: Encoded) -> None:
-        self.objective, self.teaching, self.read, self.encoded = objective, teaching, read, encoded
+    def __init__(self, teaching: Teaching, objective: Objective, module: Module, read: Encoded, rows: Sequences) -> None:
+        self.objective, self.teaching, self.read, self.rows = objective, teaching, read, rows
         self.settings, self.teacher = teaching.settings, teaching.teacher.to(module.device)
-        self.labelled = len(encoded) if teaching.labelled is None else teaching.labelled
+        self.labelled = len(rows) if teaching.labelled is None else teaching.labelled
         answers = head_logits(self.teacher.encoder, self.teacher.task_head, read)
         self.answers = torch.from_numpy(answers[:, _columns(self.teacher, module)]).to(module.device)
         one, other = module.encoder.config, self.teacher.encoder.config
@@ -131,7 +131,7 @@ class Taught:
         if module.task == "multi-label":
             return soft_binary(logits, self.answers[examples], temperature=temperature)
         if module.task == "token-cls":
-            rows = torch.from_numpy(token_rows(self.encoded, examples.cpu().numpy())).to(logits.device)
+            rows = torch.from_numpy(token_rows(self.rows, examples.cpu().numpy())).to(logits.device)
             there: Tensor = targets != IGNORED
             return soft_cross_entropy(logits, self.answers[rows], temperature=temperature) * there
         return soft_cross_entropy(logits, self.answers[examples], temperature=temperature)

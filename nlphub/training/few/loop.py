@@ -58,7 +58,7 @@ class FewLoop:
         own = settings.model_copy(update={"label_smoothing": 0.0})  # cross-entropy has one, and there is none here
         self._steps = Loop(module, optimizer(), own, train, dev)
         self.fingerprint = self._steps.fingerprint
-        self._examples = Labelled(self._steps.encoded, classes_of(self._steps.targets))
+        self._examples = Labelled(module.tokenize(train.texts), classes_of(self._steps.targets).astype(np.int64))
         self._before: Left | None = None
         self._before = self._fit().left if self._learns else None
 
