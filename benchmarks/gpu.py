@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-PARTS = ("correctness", "determinism", "attention", "step", "ablation", "inference", "tnews", "tune")
+PARTS = ("correctness", "determinism", "attention", "seams", "step", "ablation", "inference", "tnews", "tune")
 RESULTS = Path(__file__).parent / "results" / "gpu"
 
 
@@ -71,11 +71,12 @@ def measured(options: argparse.Namespace, work: Path) -> int:
 
 def run(part: str, setting: Any, table: dict[str, Any]) -> Any:
     """One part."""
-    from gpu_parts import kernels, serving, training, tune
+    from gpu_parts import kernels, seams, serving, training, tune
 
     if part == "tune":
         return tune.tune(setting, table)
-    return getattr({"step": training, "ablation": training, "inference": serving, "tnews": serving}.get(part, kernels), part)(setting)
+    others = {"seams": seams, "step": training, "ablation": training, "inference": serving, "tnews": serving}
+    return getattr(others.get(part, kernels), part)(setting)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

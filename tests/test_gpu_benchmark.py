@@ -19,13 +19,16 @@ def test_the_dry_run_goes_through_every_part_and_keeps_their_tables(tmp_path: Pa
     done = run("--dry-run", "--results", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((tmp_path / "dry-run.json").read_text("utf-8"))
-    assert set(report["parts"]) == {"correctness", "determinism", "attention", "step", "ablation", "inference", "tnews", "tune"}
+    assert set(report["parts"]) == {"correctness", "determinism", "attention", "seams", "step", "ablation", "inference", "tnews", "tune"}
     rows = {name: part["rows"] for name, part in report["parts"].items()}
     assert all(row["figures"]["same bits"] == "True" for row in rows["determinism"] if row["name"] != "racecheck")
     assert [row["name"].rpartition(": ")[2] for row in rows["ablation"]] == [
         *("padded to 128", "+ packing", "+ attention", "+ add and norm", "+ GELU", "+ graphs", "+ last layer for [CLS] only")
     ]
-    timed = [row for row in rows["step"] + rows["ablation"] + rows["inference"] if "FlashAttention" not in row["name"]]
+    assert [row["name"].rpartition(": ")[2] for row in rows["seams"]] == [
+        *("bias with the norm", "bias with the product", "in one pass", "torch's kernels")
+    ]
+    timed = [row for row in rows["seams"] + rows["step"] + rows["ablation"] + rows["inference"] if "FlashAttention" not in row["name"]]
     assert all(row["figures"]["ms"] > 0 for row in timed), [row["note"] for row in timed]
     bars = {bar["text"]: bar["verdict"] for part in report["parts"].values() for bar in part["bars"]}
     assert len(bars) == 15

@@ -7,7 +7,7 @@ from typing import Any
 from gpu_parts.facts import Found
 from nlphub.files import publish_json, publish_text
 
-ORDER = ("correctness", "determinism", "attention", "step", "ablation", "inference", "tnews", "tune")
+ORDER = ("correctness", "determinism", "attention", "seams", "step", "ablation", "inference", "tnews", "tune")
 
 
 def keep(path: Path, machine: dict[str, Any], found: dict[str, Found]) -> dict[str, Any]:

@@ -41,7 +41,8 @@ class Rows:
         """The result and all gradients; computed in ``dtype``, of the same rounded inputs."""
         parts = [part.detach().to(dtype or part.dtype).requires_grad_() for part in self.parts]
         given = [part.clone() for part in parts] if self.operation == "bias_gelu" else self._split(parts)
-        out = function(*given, **self.options)
+        shift = {"shift": given.pop()} if self.operation == "add_norm" else {}
+        out = function(*given, **shift, **self.options)
         return [out.detach(), *torch.autograd.grad(out, parts, self.grad.to(out.dtype))]
 
     def _split(self, parts: Sequence[Tensor]) -> list[Tensor]:
@@ -79,7 +80,7 @@ def other_rows(operation: str, rows: int, width: int, setting: Setting) -> Rows:
     generator = torch.Generator(setting.device).manual_seed(1)
     dropped = Dropout(PROBABILITY, _keys(rows, setting, generator))
     shapes, options = {
-        "add_norm": ([(rows, width), (rows, width), (width,), (width,)], {"eps": 1e-5, "dropped": dropped}),
+        "add_norm": ([(rows, width), (rows, width), (width,), (width,), (width,)], {"eps": 1e-5, "dropped": dropped}),
         "bias_gelu": ([(rows, width), (width,)], {"activation": "gelu"}),
         "dropout": ([(rows, width)], {"dropped": dropped}),
     }[operation]

@@ -141,7 +141,8 @@ def only(operations: Sequence[str], device: torch.device) -> Iterator[None]:
         candidate = dispatch.candidates(operation)[-1]
         return dispatch.Choice(candidate, candidate.load(operation), ())
 
-    mixed = {name: getattr(operators if name in operations else cpu, name) for name in ("attention", "add_norm", "bias_gelu", "dropout")}
+    every = ("attention", "add_norm", "bias_gelu", "dropout", "linear")
+    mixed = {name: getattr(operators if name in operations else cpu, name) for name in every}
     dispatch.choose = choose
     if device.type == "cpu":
         dispatch.on_cpu = lambda: SimpleNamespace(**mixed)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nlphub.kernels import dispatch, probes, reference
-from nlphub.kernels.adamw import adamw_
+from nlphub.kernels.adamw import adamw_, adamw_all_
 from nlphub.kernels.draws import Draws
 from nlphub.kernels.explaining import computing, explain
 from nlphub.kernels.layout import Layout, Run
@@ -28,6 +28,7 @@ __all__ = [
     "Run",
     "Site",
     "adamw_",
+    "adamw_all_",
     "add_norm",
     "attention",
     "bias_gelu",
@@ -35,6 +36,7 @@ __all__ = [
     "dropout",
     "explain",
     "linear",
+    "takes_shift",
 ]
 
 
@@ -46,12 +48,36 @@ def attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, heads: int, dr
     return _elsewhere("attention", case)(q, k, v, layout, heads=heads, dropped=dropped)
 
 
-def add_norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, *, eps: float, dropped: Dropout | None = None) -> Tensor:
-    """LayerNorm of ``residual + dropout(x)``, all ``(rows, d)``."""
+def add_norm(
+    x: Tensor,
+    residual: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    eps: float,
+    dropped: Dropout | None = None,
+    shift: Tensor | None = None,
+) -> Tensor:
+    """LayerNorm of ``residual + dropout(x + shift)``; arguments as :func:`nlphub.kernels.reference.add_norm`."""
     if x.is_cpu:
-        return dispatch.on_cpu().add_norm(x, residual, weight, bias, eps=eps, dropped=dropped)
-    case = Case(x.device.type, x.dtype, x.shape[1], dropped is not None)
-    return _elsewhere("add_norm", case)(x, residual, weight, bias, eps=eps, dropped=dropped)
+        return dispatch.on_cpu().add_norm(x, residual, weight, bias, eps=eps, dropped=dropped, shift=shift)
+    return _elsewhere("add_norm", _norm_case(x, x.shape[1], dropped))(x, residual, weight, bias, eps=eps, dropped=dropped, shift=shift)
+
+
+def takes_shift(x: Tensor, width: int, *, dropped: Dropout | None) -> bool:
+    """Whether :func:`add_norm` adds the bias of the product before it in its own pass, and its gradient too: then the product need not.
+
+    On a CPU, and with torch's own calls on a GPU, a product adds its bias for nothing, and this is false.
+
+    Args:
+        x: what goes into the product, of the type of what comes out.
+        width: of what comes out.
+        dropped: dropout of that.
+    """
+    if torch.compiler.is_exporting() and not x.is_cpu:
+        return False
+    function = dispatch.on_cpu().add_norm if x.is_cpu else dispatch.choose("add_norm", _norm_case(x, width, dropped)).function
+    return function.__module__ == "nlphub.kernels.operators"
 
 
 def bias_gelu(x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
@@ -75,6 +101,10 @@ def dropout(x: Tensor, dropped: Dropout | None) -> Tensor:
     if x.is_cpu:
         return dispatch.on_cpu().dropout(x, dropped)
     return _elsewhere("dropout", Case(x.device.type, x.dtype, x.shape[1], True))(x, dropped)
+
+
+def _norm_case(x: Tensor, width: int, dropped: Dropout | None) -> Case:
+    return Case(x.device.type, x.dtype, width, dropped is not None)
 
 
 def _elsewhere(operation: str, case: Case) -> Callable[..., Tensor]:

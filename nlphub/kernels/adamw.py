@@ -1,9 +1,10 @@
-"""The front door of AdamW: a step on flat buffers, or on some rows of a matrix, which can write a copy of lower precision on the same pass.
+"""The front doors of AdamW: a step on flat buffers, on rows of a matrix, or on many tensors, which can write copies of lower precision.
 
 Words that no text has need no step: their gradients and moments are zero, and all that happens to them is decay, which can wait until
 somebody looks (:mod:`nlphub.training.adamw`). Moments then have as many rows as are learnt.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -44,6 +45,62 @@ def adamw_(
     if not parameters.is_cpu:
         function = dispatch.choose("adamw_", Case(parameters.device.type, parameters.dtype, 0, False)).function
     function(parameters, gradients, first, second, **options, copy=copy, rows=rows)
+
+
+def adamw_all_(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    first: Sequence[Tensor],
+    second: Sequence[Tensor],
+    *,
+    steps: Sequence[Tensor],
+    rate: Tensor,
+    halted: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decay: float,
+    divisor: Tensor | None = None,
+    copies: Sequence[Tensor] = (),
+) -> None:
+    """One step for many tensors of one device, as :func:`nlphub.kernels.reference.adamw_all_`; nothing of it is read on the host.
+
+    A captured graph may repeat it for as long as the tensors live, and until it is called for the same parameters with other tensors.
+    """
+    if not parameters:
+        return
+    options: dict[str, Any] = {"steps": steps, "rate": rate, "halted": halted, "beta1": beta1, "beta2": beta2, "eps": eps, "decay": decay}
+    function, like = plain_all_, parameters[0]
+    if not like.is_cpu and all(one.is_contiguous() for one in parameters):  # our kernel walks through memory, not through shapes
+        function = dispatch.choose("adamw_all_", Case(like.device.type, like.dtype, 0, False)).function
+    function(parameters, gradients, first, second, **options, divisor=divisor, copies=copies)
+
+
+@torch.no_grad()
+def plain_all_(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    first: Sequence[Tensor],
+    second: Sequence[Tensor],
+    *,
+    steps: Sequence[Tensor],
+    rate: Tensor,
+    halted: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decay: float,
+    divisor: Tensor | None = None,
+    copies: Sequence[Tensor] = (),
+) -> None:
+    """The same by torch's own kernel, and a pass over the copies."""
+    torch._fused_adamw_(
+        list(parameters), list(gradients), list(first), list(second), [], list(steps),
+        lr=rate, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps,
+        amsgrad=False, maximize=False, grad_scale=divisor, found_inf=halted,
+    )  # fmt: skip
+    if copies:
+        torch._foreach_copy_(list(copies), list(parameters))
 
 
 @torch.no_grad()

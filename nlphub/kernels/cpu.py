@@ -38,8 +38,18 @@ def attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, heads: int, dr
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
-def add_norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, *, eps: float, dropped: Dropout | None = None) -> Tensor:
+def add_norm(
+    x: Tensor,
+    residual: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    eps: float,
+    dropped: Dropout | None = None,
+    shift: Tensor | None = None,
+) -> Tensor:
     """As :func:`nlphub.kernels.reference.add_norm`."""
+    x = x if shift is None else x + shift
     return F.layer_norm(residual + dropout(x, dropped), weight.shape, weight, bias, eps)
 
 

@@ -25,7 +25,8 @@ from nlphub.kernels.triton import WIDEST_ROW, plan
 
 log = logging.getLogger(__name__)
 
-OPERATIONS = ("attention", "add_norm", "bias_gelu", "dropout", "row_keys", "adamw_")
+OPERATIONS = ("attention", "add_norm", "bias_gelu", "dropout", "row_keys", "adamw_", "adamw_all_")
+STEPS = ("adamw_", "adamw_all_")  # of an optimizer: of weights in float32, whatever activations are
 _HALF = (torch.float16, torch.bfloat16)
 _warned: list[str] = []
 
@@ -140,12 +141,17 @@ _ADAMW = (
     Candidate("triton", "triton", "one pass, which writes the copy too", "operators", _unfit_for_triton_adamw),
     Candidate("torch", "builtin", "calls of torch", "adamw", _fit, "plain_", tried=False),
 )
+_ADAMW_ALL = (
+    Candidate("triton", "triton", "one pass over all tensors, which writes their copies too", "operators", _unfit_for_triton_adamw),
+    Candidate("torch", "builtin", "torch's fused kernel, and a pass for the copies", "adamw", _fit, "plain_all_", tried=False),
+)
 _REFERENCE = Candidate("reference", "reference", "the slow definition", "reference", _fit, tried=False)
 
 
 def candidates(operation: str) -> tuple[Candidate, ...]:
     """In the order in which they are asked."""
-    return {"attention": _ATTENTION, "row_keys": _KEYS, "adamw_": _ADAMW}.get(operation, _ROWS)
+    others = {"attention": _ATTENTION, "row_keys": _KEYS, "adamw_": _ADAMW, "adamw_all_": _ADAMW_ALL}
+    return others.get(operation, _ROWS)
 
 
 @functools.cache
@@ -173,7 +179,7 @@ def choose(operation: str, case: Case) -> Choice:
         InputError: ``NLPHUB_KERNELS`` asks for Triton kernels that do not work here.
     """
     wanted, objections = paths.kernels(), list[tuple[str, str]]()
-    if wanted == "reference" and operation != "adamw_":  # it is the definition already where it is made of calls of torch
+    if wanted == "reference" and operation not in STEPS:  # it is the definition already where it is made of calls of torch
         return Choice(_REFERENCE, _REFERENCE.load(operation), ())
     for candidate in candidates(operation):
         objection = _objection(operation, candidate, case, wanted)

@@ -81,7 +81,7 @@ def _elsewhere(kind: str, dtype: torch.dtype, width: int, longest: int, dropout:
         case = Case(kind, dtype, row, dropout)
         if operation == "attention":
             case = Case(kind, dtype, width, dropout, probes.bucket(longest))
-        elif operation == "adamw_":
+        elif operation in dispatch.STEPS:
             case = Case(kind, torch.float32, 0, False)
         choice = dispatch.choose(operation, case)
         lines.append(f"{operation:<10} {choice.candidate.name}: {choice.candidate.about}")

@@ -80,10 +80,17 @@ def attention_backward(
 
 
 def add_norm(
-    x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, keys: Tensor | None, probability: float, eps: float
+    x: Tensor,
+    residual: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    shift: Tensor | None,
+    keys: Tensor | None,
+    probability: float,
+    eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The result ``(r, d)``, and ``(r,)`` means and ``1 / sqrt(variance + eps)`` of ``residual + dropout(x)``."""
-    summed = _summed(x, residual, keys, probability)
+    """The result ``(r, d)``, and ``(r,)`` means and ``1 / sqrt(variance + eps)`` of ``residual + dropout(x + shift)``."""
+    summed = _summed(x, residual, shift, keys, probability)
     means = summed.mean(-1)
     factors = 1.0 / torch.sqrt((summed - means[:, None]).square().mean(-1) + eps)
     out = (summed - means[:, None]) * factors[:, None] * weight + bias
@@ -97,20 +104,23 @@ def add_norm_backward(
     weight: Tensor,
     means: Tensor,
     factors: Tensor,
+    shift: Tensor | None,
     keys: Tensor | None,
     probability: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of ``x``, ``residual``, ``weight`` and ``bias``.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of ``x``, ``residual``, ``weight``, ``bias`` and ``shift``.
 
-    That of ``x`` has no elements where it is that of the residual: without dropout, and of one type.
+    That of ``x`` has no elements where it is that of the residual: without dropout, and of one type. Nor has that of no shift.
     """
     grad = grad.to(_wide(grad))
-    normed = (_summed(x, residual, keys, probability) - means[:, None]) * factors[:, None]
+    normed = (_summed(x, residual, shift, keys, probability) - means[:, None]) * factors[:, None]
     slope = grad * weight
     slope = factors[:, None] * (slope - slope.mean(-1, keepdim=True) - normed * (slope * normed).mean(-1, keepdim=True))
     same = keys is None and x.dtype == residual.dtype
-    dx = x.new_empty(0) if same else _dropped(slope, keys, probability).to(x.dtype)
-    return dx, slope.to(residual.dtype), (grad * normed).sum(0).to(weight.dtype), grad.sum(0).to(weight.dtype)
+    kept = _dropped(slope, keys, probability)
+    dx = x.new_empty(0) if same else kept.to(x.dtype)
+    dshift = x.new_empty(0) if shift is None else kept.sum(0).to(shift.dtype)
+    return dx, slope.to(residual.dtype), (grad * normed).sum(0).to(weight.dtype), grad.sum(0).to(weight.dtype), dshift
 
 
 def bias_gelu(x: Tensor, bias: Tensor, activation: str) -> Tensor:
@@ -152,14 +162,33 @@ def adamw_rows_(parameters: Tensor, rows: Tensor, *rest: Any) -> None:
     _adamw_(parameters, rows, *rest)
 
 
+def adamw_all_(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    first: Sequence[Tensor],
+    second: Sequence[Tensor],
+    copies: Sequence[Tensor],
+    steps: Sequence[Tensor],
+    rate: Tensor,
+    scale: Tensor,
+    halted: Tensor,
+    *rest: float,
+) -> None:
+    """A step for each of many tensors; ``rest``: beta1, beta2, eps, decay."""
+    numbers = dict(zip(("beta1", "beta2", "eps", "decay"), rest, strict=True))
+    given: dict[str, Any] = {"steps": steps, "rate": rate, "halted": halted, "copies": copies, **numbers}
+    reference.adamw_all_(parameters, gradients, first, second, **given, divisor=1.0 / scale)
+
+
 def _adamw_(parameters: Tensor, rows: Tensor | None, *rest: Any) -> None:
     *tensors, copy, rate, step, scale, beta1, beta2, eps, decay = rest
     numbers: dict[str, Any] = {"rate": float(rate), "step": int(step), "scale": float(scale)}
     adamw.plain_(parameters, *tensors, copy=copy, rows=rows, beta1=beta1, beta2=beta2, eps=eps, decay=decay, **numbers)
 
 
-def _summed(x: Tensor, residual: Tensor, keys: Tensor | None, probability: float) -> Tensor:
-    return residual + _dropped(x.to(_wide(x)), keys, probability)
+def _summed(x: Tensor, residual: Tensor, shift: Tensor | None, keys: Tensor | None, probability: float) -> Tensor:
+    wide = x.to(_wide(x))
+    return residual + _dropped(wide if shift is None else wide + shift, keys, probability)
 
 
 def _dropped(x: Tensor, keys: Tensor | None, probability: float) -> Tensor:

@@ -7,7 +7,7 @@ Notation: ``t`` rows of all sequences, ``b`` sequences, ``r`` rows, ``d`` width,
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -19,27 +19,29 @@ from nlphub.kernels import formulas, rules
 from nlphub.kernels.layout import Layout
 from nlphub.kernels.reference import Dropout, linear
 
-__all__ = ["adamw_", "add_norm", "attention", "bias_gelu", "dropout", "linear", "row_keys"]
+__all__ = ["adamw_", "adamw_all_", "add_norm", "attention", "bias_gelu", "dropout", "linear", "row_keys"]
 
 _LAYERS = 8  # whose keys are made in one launch
 
 _PLACES = "Tensor starts, Tensor lengths, Tensor order, int[] counts, int heads, Tensor? keys, float probability"
 _NORM = "Tensor x, Tensor residual, Tensor weight"
+_NOISE = "Tensor? shift, Tensor? keys, float probability"
 _MOMENTS = "Tensor gradients, Tensor(b!) first, Tensor(c!) second, Tensor(d!)? copy"
+_EACH = "Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] first, Tensor(c!)[] second, Tensor(d!)[] copies, Tensor[] steps"
 _NUMBERS = "Tensor rate, Tensor step, Tensor scale, float beta1, float beta2, float eps, float decay"
 _SCHEMAS = {
     "attention": f"(Tensor qkv, {_PLACES}) -> (Tensor, Tensor)",
     "attention_backward": f"(Tensor grad, Tensor qkv, Tensor lse, {_PLACES}) -> Tensor",
     "attention_single": f"(Tensor q, Tensor kv, {_PLACES}) -> (Tensor, Tensor)",
     "attention_single_backward": f"(Tensor grad, Tensor q, Tensor kv, Tensor lse, {_PLACES}) -> (Tensor, Tensor)",
-    "add_norm": f"({_NORM}, Tensor bias, Tensor? keys, float probability, float eps) -> (Tensor, Tensor, Tensor)",
-    "add_norm_backward": f"(Tensor grad, {_NORM}, Tensor means, Tensor factors, Tensor? keys, float probability)"
-    " -> (Tensor, Tensor, Tensor, Tensor)",
+    "add_norm": f"({_NORM}, Tensor bias, {_NOISE}, float eps) -> (Tensor, Tensor, Tensor)",
+    "add_norm_backward": f"(Tensor grad, {_NORM}, Tensor means, Tensor factors, {_NOISE}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     "bias_gelu": "(Tensor x, Tensor bias, str activation) -> Tensor",
     "bias_gelu_backward": "(Tensor grad, Tensor x, Tensor bias, str activation) -> (Tensor, Tensor)",
     "dropout": "(Tensor x, Tensor keys, float probability) -> Tensor",
     "adamw_": f"(Tensor(a!) parameters, {_MOMENTS}, {_NUMBERS}) -> ()",
     "adamw_rows_": f"(Tensor(a!) parameters, Tensor rows, {_MOMENTS}, {_NUMBERS}) -> ()",
+    "adamw_all_": f"({_EACH}, Tensor rate, Tensor scale, Tensor halted, float beta1, float beta2, float eps, float decay) -> ()",
     "row_keys": "(Tensor seed, Tensor examples, Tensor positions, int first, int layers) -> Tensor",
 }
 _ops = torch.ops.nlphub
@@ -54,9 +56,18 @@ def attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, heads: int, dr
     return out
 
 
-def add_norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, *, eps: float, dropped: Dropout | None = None) -> Tensor:
+def add_norm(
+    x: Tensor,
+    residual: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    eps: float,
+    dropped: Dropout | None = None,
+    shift: Tensor | None = None,
+) -> Tensor:
     """As :func:`nlphub.kernels.reference.add_norm`; the result has the wider type of ``x`` and ``residual``."""
-    out: Tensor = _ops.add_norm(x, residual, weight, bias, *_noise(dropped), eps)[0]
+    out: Tensor = _ops.add_norm(x, residual, weight, bias, shift, *_noise(dropped), eps)[0]
     return out
 
 
@@ -95,6 +106,28 @@ def adamw_(
             _ops.adamw_(parameters, gradients, first, second, copy, *numbers, beta1, beta2, eps, decay)
         else:
             _ops.adamw_rows_(parameters, rows, gradients, first, second, copy, *numbers, beta1, beta2, eps, decay)
+
+
+def adamw_all_(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    first: Sequence[Tensor],
+    second: Sequence[Tensor],
+    *,
+    steps: Sequence[Tensor],
+    rate: Tensor,
+    halted: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decay: float,
+    divisor: Tensor | None = None,
+    copies: Sequence[Tensor] = (),
+) -> None:
+    """As :func:`nlphub.kernels.adamw.adamw_all_`."""
+    scale = torch.ones_like(halted) if divisor is None else 1.0 / divisor
+    with torch.no_grad():
+        _ops.adamw_all_(parameters, gradients, first, second, copies, steps, rate, scale, halted, beta1, beta2, eps, decay)
 
 
 def row_keys(

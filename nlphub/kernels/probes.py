@@ -65,6 +65,8 @@ def _results(operation: str, function: Callable[..., Tensor], case: Case, probab
         buffers = [_wave(999, case=case._replace(dtype=torch.float32), phase=phase).square() for phase in range(4)]
         function(*buffers, rate=0.1, beta1=0.9, beta2=0.99, eps=1e-8, decay=0.01, step=2, scale=0.5)
         return buffers
+    if operation == "adamw_all_":
+        return _each(function, case)
     if operation == "attention":
         inputs, call = _attention(function, case, probability)
     else:
@@ -72,6 +74,18 @@ def _results(operation: str, function: Callable[..., Tensor], case: Case, probab
     out = call(*inputs)
     slope = _wave(*out.shape, case=case, phase=7)
     return [out, *torch.autograd.grad((out * slope).sum(), inputs)]
+
+
+def _each(function: Callable[..., Any], case: Case) -> list[Tensor]:
+    """Buffers of some sizes, and copies, after a step, and after one that was halted."""
+    shapes, single = [(3, 5), (64, 48), (1,)], case._replace(dtype=torch.float32)
+    parts = [[_wave(*shape, case=single, phase=phase).square() for shape in shapes] for phase in range(4)]
+    copies = [torch.zeros(shape, dtype=torch.bfloat16, device=case.device) for shape in shapes]
+    one = torch.ones((), device=case.device)
+    given: dict[str, Any] = {"steps": [one * 2, one * 3, one * 2], "rate": one * 0.1, "divisor": one * 2, "copies": copies}
+    for halted in (one * 0, one):
+        function(*parts, **given, halted=halted, beta1=0.9, beta2=0.99, eps=1e-8, decay=0.01)
+    return [*parts[0], *parts[2], *parts[3], *copies]
 
 
 def _attention(function: Callable[..., Tensor], case: Case, probability: float) -> tuple[list[Tensor], Callable[..., Tensor]]:
@@ -86,7 +100,7 @@ def _attention(function: Callable[..., Tensor], case: Case, probability: float) 
 
 def _rows(operation: str, function: Callable[..., Tensor], case: Case, probability: float) -> tuple[list[Tensor], Callable[..., Tensor]]:
     shapes: dict[str, list[tuple[int, ...]]] = {
-        "add_norm": [(9, case.width)] * 2 + [(case.width,)] * 2,
+        "add_norm": [(9, case.width)] * 2 + [(case.width,)] * 3,
         "bias_gelu": [(9, case.width), (case.width,)],
         "dropout": [(9, case.width)],
     }
@@ -94,6 +108,7 @@ def _rows(operation: str, function: Callable[..., Tensor], case: Case, probabili
     options: dict[str, Any] = {} if operation == "bias_gelu" else {"dropped": _dropped(9, case, probability)}
     if operation == "add_norm":
         options["eps"] = 1e-5
+        return inputs, lambda *given: function(*given[:4], **options, shift=given[4])  # without a shift it is a part of that
     return inputs, lambda first, *rest: function(first * 1.0, *rest, **options)  # the first input may be overwritten
 
 

@@ -8,7 +8,7 @@ follows its example wherever the packing puts it: batch order, batch mates and a
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -139,9 +139,26 @@ def attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, heads: int, dr
     return torch.cat(outputs)
 
 
-def add_norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, *, eps: float, dropped: Dropout | None = None) -> Tensor:
-    """LayerNorm of ``residual + dropout(x)``: the seam after attention and feed-forward of a post-norm layer. All ``(rows, d)``."""
-    summed = residual + dropout(x, dropped)
+def add_norm(
+    x: Tensor,
+    residual: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    eps: float,
+    dropped: Dropout | None = None,
+    shift: Tensor | None = None,
+) -> Tensor:
+    """LayerNorm of ``residual + dropout(x + shift)``: the seam after attention and feed-forward of a post-norm layer.
+
+    Args:
+        x, residual: ``(rows, d)``.
+        weight, bias: ``(d,)`` of the norm.
+        eps: added to the variance.
+        dropped: dropout of ``x + shift``; default: none.
+        shift: ``(d,)``, the bias of the linear layer that made ``x``, where its product left it out; default: none.
+    """
+    summed = residual + dropout(x if shift is None else x + shift, dropped)
     centred = summed - summed.mean(-1, keepdim=True)
     variance = (centred * centred).mean(-1, keepdim=True)
     return centred / torch.sqrt(variance + eps) * weight + bias
@@ -187,6 +204,43 @@ def adamw_(
     second.mul_(beta2).addcmul_(scaled, scaled, value=1.0 - beta2)
     root = (second / (1.0 - beta2**step)).sqrt_().add_(eps)
     parameters.sub_(first / root * (rate / (1.0 - beta1**step)))
+
+
+@torch.no_grad()
+def adamw_all_(
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    first: Sequence[Tensor],
+    second: Sequence[Tensor],
+    *,
+    steps: Sequence[Tensor],
+    rate: Tensor,
+    halted: Tensor,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    decay: float,
+    divisor: Tensor | None = None,
+    copies: Sequence[Tensor] = (),
+) -> None:
+    """One step of :func:`adamw_` for each of many tensors, and a copy of what comes out; nothing at all where ``halted`` is not 0.
+
+    Args:
+        parameters, gradients, first, second: as there, of any shape, each four of one.
+        steps: ``()`` float32, number of this step for each, from 1.
+        rate, halted: ``()`` float32.
+        beta1, beta2, eps, decay: as there.
+        divisor: ``()`` float32 by which the gradients are divided before anything else; default: they are not.
+        copies: of the shapes of ``parameters`` and of any floating type, which take the new values; default: none.
+    """
+    if float(halted):
+        return
+    options: dict[str, Any] = {"rate": float(rate), "beta1": beta1, "beta2": beta2, "eps": eps, "decay": decay}
+    scale = 1.0 if divisor is None else 1.0 / float(divisor)
+    for *buffers, step in zip(parameters, gradients, first, second, steps, strict=True):
+        adamw_(*buffers, **options, step=int(step), scale=scale)
+    for copy, parameter in zip(copies, parameters, strict=bool(copies)):
+        copy.copy_(parameter)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, heads: int, dropped: Dropout | None) -> Tensor:

@@ -16,7 +16,15 @@ class Route(Protocol):
     def attention(self, q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, heads: int, dropped: Dropout | None = None) -> Tensor: ...
 
     def add_norm(
-        self, x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, *, eps: float, dropped: Dropout | None = None
+        self,
+        x: Tensor,
+        residual: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        eps: float,
+        dropped: Dropout | None = None,
+        shift: Tensor | None = None,
     ) -> Tensor: ...
 
     def bias_gelu(self, x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor: ...

@@ -34,10 +34,19 @@ def _norm_shapes(x: Tensor, residual: Tensor, *rest: Any) -> Any:
 
 
 def _norm_gradient_shapes(
-    grad: Tensor, x: Tensor, residual: Tensor, weight: Tensor, means: Tensor, factors: Tensor, keys: Tensor | None, _: float
+    grad: Tensor,
+    x: Tensor,
+    residual: Tensor,
+    weight: Tensor,
+    means: Tensor,
+    factors: Tensor,
+    shift: Tensor | None,
+    keys: Tensor | None,
+    probability: float,
 ) -> Any:
     same = keys is None and x.dtype == residual.dtype
-    return x.new_empty(0) if same else torch.empty_like(x), torch.empty_like(residual), torch.empty_like(weight), torch.empty_like(weight)
+    dx, dshift = x.new_empty(0) if same else torch.empty_like(x), x.new_empty(0) if shift is None else torch.empty_like(shift)
+    return dx, torch.empty_like(residual), torch.empty_like(weight), torch.empty_like(weight), dshift
 
 
 def _lse(q: Tensor, heads: int) -> Tensor:
@@ -56,6 +65,7 @@ _SHAPES: dict[str, Any] = {
     "dropout": lambda x, keys, probability: torch.empty_like(x),
     "adamw_": lambda *arguments: None,
     "adamw_rows_": lambda *arguments: None,
+    "adamw_all_": lambda *arguments: None,
     "row_keys": lambda seed, examples, positions, first, layers: examples.new_empty(layers, 5, examples.shape[0], dtype=torch.int32),
 }
 
@@ -79,17 +89,17 @@ def _single_gradient(ctx: Any, grad: Tensor, _: None) -> Any:
 
 
 def _save_norm(ctx: Any, inputs: Any, output: Any) -> None:
-    x, residual, weight, _, keys, probability, _ = inputs
-    ctx.save_for_backward(x, residual, weight, *output[1:], keys)
+    x, residual, weight, _, shift, keys, probability, _ = inputs
+    ctx.save_for_backward(x, residual, weight, *output[1:], shift, keys)
     ctx.probability = probability
     ctx.set_materialize_grads(False)
 
 
 def _norm_gradient(ctx: Any, grad: Tensor, *_: None) -> Any:
-    saved = ctx.saved_tensors
-    dx, dresidual, dweight, dbias = _ops.add_norm_backward(grad, *saved, ctx.probability)
-    same = saved[-1] is None and saved[0].dtype == saved[1].dtype
-    return dresidual if same else dx, dresidual, dweight, dbias, None, None, None
+    x, residual, *_, shift, keys = saved = ctx.saved_tensors
+    dx, dresidual, dweight, dbias, dshift = _ops.add_norm_backward(grad, *saved, ctx.probability)
+    same = keys is None and x.dtype == residual.dtype
+    return dresidual if same else dx, dresidual, dweight, dbias, None if shift is None else dshift, None, None, None
 
 
 def _save_gelu(ctx: Any, inputs: Any, output: Any) -> None:

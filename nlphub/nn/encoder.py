@@ -63,9 +63,9 @@ class Encoder(nn.Module):
 class Linear(nn.Linear):
     """As torch's, through the front door of the kernels."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(..., k)`` to ``(..., n)``."""
-        return kernels.linear(x, self.weight, self.bias)
+    def forward(self, x: Tensor, *, biased: bool = True) -> Tensor:
+        """``(..., k)`` to ``(..., n)``; without the bias where it is added later."""
+        return kernels.linear(x, self.weight, self.bias if biased else None)
 
 
 class Block(nn.Module):
@@ -91,9 +91,9 @@ class Block(nn.Module):
         if only is not None:
             hidden, draws = hidden[only], draws.take(only) if draws else None
         mixed = kernels.attention(q, k, v, layout, heads=self.config.heads, dropped=self._dropped(draws, Site.ATTENTION, turn))
-        hidden = self._add_norm(self.out(mixed), hidden, self.norm1, self._dropped(draws, Site.ATTENTION_OUTPUT, turn))
+        hidden = _add_norm(self.out, mixed, hidden, self.norm1, self._dropped(draws, Site.ATTENTION_OUTPUT, turn))
         inner = kernels.bias_gelu(kernels.linear(hidden, self.up.weight), self.up.bias, activation=self.config.activation)
-        return self._add_norm(self.down(inner), hidden, self.norm2, self._dropped(draws, Site.FEED_FORWARD_OUTPUT, turn))
+        return _add_norm(self.down, inner, hidden, self.norm2, self._dropped(draws, Site.FEED_FORWARD_OUTPUT, turn))
 
     def _project(self, hidden: Tensor, only: Tensor | None) -> tuple[Tensor, ...]:
         """Queries, keys and values, of one matrix product where queries are wanted for all rows."""
@@ -107,9 +107,13 @@ class Block(nn.Module):
         probability = self.config.attention_dropout if site == Site.ATTENTION else self.config.dropout
         return draws.dropout(probability, layer=self.layer + turn, site=site) if draws else None
 
-    @staticmethod
-    def _add_norm(x: Tensor, residual: Tensor, norm: nn.LayerNorm, dropped: kernels.Dropout | None) -> Tensor:
-        return kernels.add_norm(x, residual, norm.weight, norm.bias, eps=norm.eps, dropped=dropped)
+
+def _add_norm(linear: Linear, x: Tensor, residual: Tensor, norm: nn.LayerNorm, dropped: kernels.Dropout | None) -> Tensor:
+    """LayerNorm of ``residual + dropout(linear(x))``. The bias goes with the norm where that saves the pass that sums up its gradient."""
+    apart = kernels.takes_shift(x, residual.shape[1], dropped=dropped)
+    made: Tensor = linear(x, biased=not apart)
+    shift = linear.bias if apart else None
+    return kernels.add_norm(made, residual, norm.weight, norm.bias, eps=norm.eps, dropped=dropped, shift=shift)
 
 
 def to_tensors(packed: Packed[np.ndarray[Any, Any]], device: str | torch.device = "cpu") -> Packed[Tensor]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -176,10 +177,48 @@ def test_a_probe_finds_what_is_right_and_what_is_wrong(operation: str, dropout: 
     assert probes.fault(operation, broken, case) == "RuntimeError: 'ptxas fatal'"
 
 
+def test_a_probe_finds_a_norm_that_forgets_the_bias_before_it() -> None:
+    case = Case("cpu", torch.float32, 8, True)
+    forgetful = probes.fault("add_norm", lambda *inputs, shift, **options: cpu.add_norm(*inputs, **options), case)
+    assert forgetful is not None
+    still = probes.fault("add_norm", lambda *inputs, shift, **options: cpu.add_norm(*inputs, shift=shift.detach(), **options), case)
+    assert "RuntimeError" in str(still)  # no gradient for it
+
+
+def test_only_our_kernels_take_the_bias_of_a_product(gpu: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, dropped = torch.ones(3, 8), Dropout(0.1, torch.zeros(3, dtype=torch.int32))
+    for wanted, taken in (("", False), ("builtin", False), ("reference", False), ("triton", True)):
+        monkeypatch.setenv("NLPHUB_KERNELS", wanted)
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+        dispatch.forget()
+        assert kernels.takes_shift(rows, 8, dropped=dropped) is taken, wanted
+    monkeypatch.setenv("NLPHUB_KERNELS", "auto")
+    elsewhere = SimpleNamespace(is_cpu=False, device=torch.device("cuda"), dtype=torch.bfloat16)
+    for faults, taken in (({}, True), ({"triton": "RuntimeError: no compiler"}, False)):
+        gpu(**faults)
+        dispatch.forget()
+        assert kernels.takes_shift(elsewhere, 8, dropped=dropped) is taken
+        assert kernels.takes_shift(elsewhere, 8193, dropped=None) is False
+
+
 def test_a_probe_of_adamw() -> None:
     case = Case("cpu", torch.float32, 0, False)
     assert probes.fault("adamw_", adamw.plain_, case) is None
     assert probes.fault("adamw_", lambda *buffers, **options: adamw.plain_(*buffers, **options | {"step": 1}), case) is not None
+
+
+def test_a_probe_of_adamw_for_many_tensors() -> None:
+    case = Case("cpu", torch.float32, 0, False)
+    assert probes.fault("adamw_all_", adamw.plain_all_, case) is None
+
+    def deaf(*buffers: Any, halted: torch.Tensor, **options: Any) -> None:
+        adamw.plain_all_(*buffers, halted=halted * 0, **options)
+
+    def lazy(*buffers: Any, copies: Any, **options: Any) -> None:
+        adamw.plain_all_(*buffers, **options)
+
+    for wrong in (deaf, lazy):
+        assert "off by" in str(probes.fault("adamw_all_", wrong, case))
 
 
 def test_a_probe_of_keys_wants_every_bit() -> None:

@@ -9,13 +9,16 @@ from nlphub.kernels import Dropout, cpu, reference
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.2])
-def test_add_norm_agrees_with_the_reference(probability):
+@pytest.mark.parametrize("shifted", [False, True])
+def test_add_norm_agrees_with_the_reference(shifted, probability):
     keys = reference.row_keys(1, 0, 2, torch.arange(9), torch.arange(9))
     outputs = []
     for route in (reference, cpu):
         generator = torch.Generator().manual_seed(0)
-        parts = [torch.randn(*shape, generator=generator, requires_grad=True) for shape in ((9, 16), (9, 16), (16,), (16,))]
-        out = route.add_norm(*parts, eps=1e-5, dropped=Dropout(probability, keys) if probability else None)
+        shapes = ((9, 16), (9, 16), *[(16,)] * (3 if shifted else 2))
+        parts = [torch.randn(*shape, generator=generator, requires_grad=True) for shape in shapes]
+        options = {"dropped": Dropout(probability, keys) if probability else None, "shift": parts[4] if shifted else None}
+        out = route.add_norm(*parts[:4], eps=1e-5, **options)
         outputs.append((out, *torch.autograd.grad(out.square().sum(), parts)))
     for expected, found in zip(*outputs, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

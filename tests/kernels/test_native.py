@@ -1,5 +1,6 @@
 """The kernels in C++ compute what the reference defines; without a compiler there is one line in the log, and torch's operations."""
 
+import functools
 import logging
 import stat
 import subprocess
@@ -89,12 +90,15 @@ def test_attention_and_its_gradients_agree_with_the_reference(batch, lengths, si
 @pytest.mark.parametrize("probability", [0.0, 0.2])
 @pytest.mark.parametrize("shape", [(1, 5), (9, 16), (97, 312)], ids=str)
 def test_add_norm_agrees_with_the_reference(shape, probability):
-    given = [normal(*shape), normal(*shape, seed=1), normal(shape[1], seed=2), normal(shape[1], seed=3)]
-    found, expected = (
-        with_gradients(lambda *x, r=route: r.add_norm(*x, eps=1e-5, dropped=drawn(shape[0], probability)), *given)
-        for route in (native, reference)
-    )
-    close(found, expected, atol=1e-5)
+    given = [normal(*shape), normal(*shape, seed=1), *(normal(shape[1], seed=seed) for seed in (2, 3, 4))]
+    dropped = drawn(shape[0], probability)
+
+    def seam(*x: Tensor, route=None) -> Tensor:
+        return route.add_norm(*x[:4], eps=1e-5, dropped=dropped, shift=x[4] if len(x) > 4 else None)
+
+    for parts in (given[:4], given):
+        found, expected = (with_gradients(functools.partial(seam, route=route), *parts) for route in (native, reference))
+        close(found, expected, atol=1e-5)
 
 
 @needs_compiler

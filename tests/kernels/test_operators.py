@@ -29,6 +29,8 @@ def cases() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     norm = (values(4, 6), values(4, 6, seed=1))
     flat = [*(torch.ones(8) for _ in range(4)), None]
     numbers = (torch.tensor(1e-3), torch.tensor(2.0), torch.tensor(1.0), 0.9, 0.999, 1e-8, 0.01)
+    many = [[torch.ones(2, 3), torch.ones(4)] for _ in range(4)]
+    each = ([torch.tensor(2.0), torch.tensor(3.0)], torch.tensor(1e-3), torch.tensor(1.0), torch.tensor(0.0), 0.9, 0.999, 1e-8, 0.01)
     weight, bias = values(6, seed=2), values(6, seed=3)
     return {
         "attention": (ops.attention, (values(ROWS, 3 * WIDTH), *where, keys(ROWS), 0.3)),
@@ -37,8 +39,10 @@ def cases() -> dict[str, tuple[Any, tuple[Any, ...]]]:
             ops.attention_single,
             (values(SEQUENCES, WIDTH), values(ROWS, 2 * WIDTH), *where, keys(SEQUENCES), 0.3),
         ),
-        "add_norm": (ops.add_norm, (*norm, weight, bias, keys(4), 0.3, 1e-5)),
-        "add_norm alone": (ops.add_norm, (*norm, weight, bias, None, 0.0, 1e-5)),
+        "add_norm": (ops.add_norm, (*norm, weight, bias, values(6, seed=4), keys(4), 0.3, 1e-5)),
+        "add_norm alone": (ops.add_norm, (*norm, weight, bias, None, None, 0.0, 1e-5)),
+        "add_norm of a shift alone": (ops.add_norm, (*norm, weight, bias, values(6, seed=4), None, 0.0, 1e-5)),
+        "add_norm without a shift": (ops.add_norm, (*norm, weight, bias, None, keys(4), 0.3, 1e-5)),
         "bias_gelu": (ops.bias_gelu, (values(4, 6), bias, "gelu")),
         "bias_relu": (ops.bias_gelu, (values(4, 6), bias, "relu")),
         "dropout": (ops.dropout, (values(4, 6), keys(4), 0.3)),
@@ -48,6 +52,8 @@ def cases() -> dict[str, tuple[Any, tuple[Any, ...]]]:
             ops.adamw_rows_,
             (torch.ones(6, 4), torch.tensor([1, 4]), *(torch.ones(2, 4) for _ in range(3)), None, *numbers),
         ),
+        "adamw_ of many": (ops.adamw_all_, (*many, [torch.zeros(2, 3).bfloat16(), torch.zeros(4).bfloat16()], *each)),
+        "adamw_ of many without copies": (ops.adamw_all_, (*many, [], *each)),
         "row_keys": (ops.row_keys, (torch.tensor(5), torch.arange(4), torch.arange(4), 0, 3)),
     }
 
@@ -102,10 +108,12 @@ def test_other_columns_are_copied() -> None:
 
 
 def test_mixed_types_give_the_wider_one() -> None:
-    x, residual, weight = values(4, 6).detach().bfloat16(), values(4, 6, seed=1).detach(), torch.ones(6)
-    out = operators.add_norm(x, residual, weight, weight, eps=1e-5)
+    x, residual, weight, shift = values(4, 6).detach().bfloat16(), values(4, 6, seed=1).detach(), torch.ones(6), values(6, seed=2)
+    out = operators.add_norm(x, residual, weight, weight, eps=1e-5, shift=shift)
     assert out.dtype == torch.float32
-    torch.testing.assert_close(out, reference.add_norm(x.float(), residual, weight, weight, eps=1e-5))
+    torch.testing.assert_close(out, reference.add_norm(x.float(), residual, weight, weight, eps=1e-5, shift=shift))
+    (gradient,) = torch.autograd.grad(out.square().sum(), shift)
+    assert gradient.dtype == torch.float32
 
 
 def test_an_exported_program_holds_the_operator_with_any_number_of_rows() -> None:

@@ -29,10 +29,21 @@ def test_attention(queries: int, probability: float) -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.4])
-def test_add_norm(probability: float) -> None:
-    inputs = [values(3, 7), values(3, 7, seed=1), values(7, seed=2), values(7, seed=3)]
+@pytest.mark.parametrize("shifted", [False, True])
+def test_add_norm(shifted: bool, probability: float) -> None:
+    inputs = [values(3, 7), values(3, 7, seed=1), *(values(7, seed=seed) for seed in (range(2, 5) if shifted else range(2, 4)))]
     noise = dropped(3, probability)
-    assert torch.autograd.gradcheck(lambda *parts: reference.add_norm(*parts, eps=1e-5, dropped=noise), inputs)
+
+    def seam(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, shift: Tensor | None = None) -> Tensor:
+        return reference.add_norm(x, residual, weight, bias, eps=1e-5, dropped=noise, shift=shift)
+
+    assert torch.autograd.gradcheck(seam, inputs)
+
+
+def test_a_shift_is_added_before_dropout() -> None:
+    x, residual, weight, bias, shift = values(3, 7), values(3, 7, seed=1), *(values(7, seed=seed) for seed in (2, 3, 4))
+    expected = reference.add_norm(x + shift, residual, weight, bias, eps=1e-5, dropped=dropped(3, 0.4))
+    assert torch.equal(reference.add_norm(x, residual, weight, bias, eps=1e-5, dropped=dropped(3, 0.4), shift=shift), expected)
 
 
 @pytest.mark.parametrize("activation", sorted(reference.ACTIVATIONS))
@@ -62,16 +73,19 @@ def test_the_formulas_of_attention_are_autograds(queries: int, probability: floa
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.4])
-def test_the_formulas_of_add_norm_are_autograds(probability: float) -> None:
-    inputs = [values(3, 7), values(3, 7, seed=1), values(7, seed=2), values(7, seed=3)]
-    noise = dropped(3, probability)
-    expected = reference.add_norm(*inputs, eps=1e-5, dropped=noise)
+@pytest.mark.parametrize("shifted", [False, True])
+def test_the_formulas_of_add_norm_are_autograds(shifted: bool, probability: float) -> None:
+    inputs = [values(3, 7), values(3, 7, seed=1), *(values(7, seed=seed) for seed in (2, 3, 4))]
+    noise, shift = dropped(3, probability), inputs[4] if shifted else None
+    expected = reference.add_norm(*inputs[:4], eps=1e-5, dropped=noise, shift=shift)
     slope, keys, plain = values(3, 7, seed=9).detach(), noise.keys if noise else None, [part.detach() for part in inputs]
-    found, means, factors = formulas.add_norm(*plain, keys, probability, 1e-5)
+    rest = (shift.detach() if shift is not None else None, keys, probability)
+    found, means, factors = formulas.add_norm(*plain[:4], *rest, 1e-5)
     torch.testing.assert_close(found, expected)
-    dx, *gradients = formulas.add_norm_backward(slope, *plain[:3], means, factors, keys, probability)
-    assert len(dx) == (3 if probability else 0)  # without dropout it is the gradient of the residual
-    for one, other in zip([dx if probability else gradients[0], *gradients], torch.autograd.grad(expected, inputs, slope), strict=True):
+    dx, dresidual, *gradients = formulas.add_norm_backward(slope, *plain[:3], means, factors, *rest)
+    assert (len(dx), len(gradients[2])) == (3 if probability else 0, 7 if shifted else 0)
+    found = [dx if probability else dresidual, dresidual, *gradients[: 3 if shifted else 2]]  # without dropout: that of the residual
+    for one, other in zip(found, torch.autograd.grad(expected, inputs[: len(found)], slope), strict=True):
         torch.testing.assert_close(one, other)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from nlphub import kernels
 from nlphub.data.batching import Packed
 from nlphub.errors import InputError
-from nlphub.kernels import Noise, reference
+from nlphub.kernels import Noise, cpu, operators, reference
 from nlphub.nn.dense import DenseModel, _block, dense_encode
 from nlphub.nn.encoder import Encoder, EncoderConfig
 from nlphub.nn.first_row import first_row
@@ -66,9 +66,10 @@ def test_the_padded_model_gives_the_same_logits(batch):
 
 
 @pytest.mark.parametrize("rows", ["all", "cls"])
-def test_gradients_agree_with_the_reference_kernels(batch, monkeypatch, rows):
+@pytest.mark.parametrize("fast", [cpu, operators], ids=["cpu", "operators"])
+def test_gradients_agree_with_the_reference_kernels(batch, monkeypatch, fast, rows):
     packed, gradients = batch(RAGGED), []
-    for route in (kernels.cpu, reference):
+    for route in (fast, reference):
         monkeypatch.setattr(kernels.dispatch, "on_cpu", lambda chosen=route: chosen)
         model = encoder()
         model(packed, rows=rows, noise=Noise(9)).square().mean().backward()
@@ -99,6 +100,26 @@ def test_batch_order_and_accumulation_do_not_change_a_training_step(batch, parts
 def test_train_mode_alone_changes_nothing(batch):
     packed, model = batch(RAGGED), encoder()
     assert torch.equal(model.train()(packed), model.eval()(packed))
+
+
+def test_biases_of_products_go_with_the_norm_where_our_kernels_add_them_and_hooks_see_the_same(batch, monkeypatch):
+    packed, seen = batch(RAGGED), []
+    for route, apart in ((cpu, False), (operators, True)):
+        monkeypatch.setattr(kernels.dispatch, "on_cpu", lambda chosen=route: chosen)
+        model, given = encoder(), []
+        for block in model.blocks:
+            for linear in (block.out, block.down):
+                linear.register_forward_pre_hook(lambda _, inputs, given=given: given.append(inputs[0]))
+                linear.register_forward_hook(
+                    lambda linear, inputs, out, apart=apart: torch.testing.assert_close(
+                        out, inputs[0] @ linear.weight.T + (0.0 if apart else linear.bias), atol=1e-5, rtol=1e-5
+                    )
+                )
+        hidden = model(packed, rows="cls")
+        seen.append((*given, hidden))
+        assert len(given) == 2 * CONFIG.layers
+    for one, other in zip(*seen, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
 def test_the_longest_sequence_is_as_long_as_the_positions(batch):

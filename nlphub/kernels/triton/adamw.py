@@ -142,11 +142,11 @@ def adamw_(
     decay: float,
 ) -> None:
     """As :func:`nlphub.kernels.adamw.adamw_` on flat buffers; ``rate``, ``step`` and ``scale`` are float32 tensors of one value."""
-    _whole(parameters, gradients, first, second, copy)
+    whole(parameters, gradients, first, second, copy)
     if length := parameters.numel():
         adamw_kernel[(triton.cdiv(length, _BLOCK),)](
             parameters, gradients, first, second, parameters if copy is None else copy, rate, step, scale, length,
-            *_numbers(beta1, beta2), eps, decay, COPY=copy is not None, BLOCK=_BLOCK, **OPTIONS,
+            *numbers(beta1, beta2), eps, decay, COPY=copy is not None, BLOCK=_BLOCK, **OPTIONS,
         )  # fmt: skip
 
 
@@ -166,24 +166,24 @@ def adamw_rows_(
     decay: float,
 ) -> None:
     """The same for some rows of ``parameters`` ``(all rows, d)``, whose int64 numbers ``rows`` names, each once."""
-    _whole(parameters, rows, gradients, first, second, copy)
+    whole(parameters, rows, gradients, first, second, copy)
     count, width = gradients.shape
     if gradients.numel():
         size = tile(min(width, _BLOCK))
         adamw_rows_kernel[(triton.cdiv(count, size.rows), triton.cdiv(width, size.columns))](
             parameters, rows, gradients, first, second, parameters if copy is None else copy, rate, step, scale, count,
-            *_numbers(beta1, beta2), eps, decay,
+            *numbers(beta1, beta2), eps, decay,
             COPY=copy is not None, WIDTH=width, ROWS=size.rows, COLUMNS=size.columns, num_warps=size.warps, **OPTIONS,
         )  # fmt: skip
 
 
-def _numbers(beta1: float, beta2: float) -> tuple[float, float, float, float]:
+def numbers(beta1: float, beta2: float) -> tuple[float, float, float, float]:
     """``1 - beta`` and ``log(beta)``, in the precision of the host."""
     first, second = (math.log(beta) if beta > 0.0 else -math.inf for beta in (beta1, beta2))
     return 1.0 - beta1, 1.0 - beta2, first, second
 
 
-def _whole(*tensors: Tensor | None) -> None:
+def whole(*tensors: Tensor | None) -> None:
     """A copy would not do where a kernel writes into a tensor."""
     if any(tensor is not None and not tensor.is_contiguous() for tensor in tensors):
         raise ValueError("the buffers of adamw_ must be contiguous")

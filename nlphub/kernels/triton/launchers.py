@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nlphub.kernels.triton import adamw as steps
+from nlphub.kernels.triton import adamw_all as everywhere
 from nlphub.kernels.triton import add_norm as norms
 from nlphub.kernels.triton import attention as attentions
 from nlphub.kernels.triton import bias_gelu as gelus
@@ -26,7 +27,7 @@ def _at_home(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def launched(*args: P.args, **options: P.kwargs) -> R:
-        first = args[0]
+        first = args[0] if isinstance(args[0], Tensor) else args[0][0]  # type: ignore[index]
         assert isinstance(first, Tensor)
         with torch.cuda.device(first.device) if first.is_cuda else contextlib.nullcontext():
             return function(*args, **options)
@@ -76,6 +77,7 @@ def attention_backward(
 
 adamw_ = _at_home(steps.adamw_)
 adamw_rows_ = _at_home(steps.adamw_rows_)
+adamw_all_ = _at_home(everywhere.adamw_all_)
 add_norm = _at_home(norms.add_norm)
 add_norm_backward = _at_home(norms.add_norm_backward)
 bias_gelu = _at_home(gelus.bias_gelu)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nlphub import kernels
 from nlphub.training.adamw import AdamW
 
 _TINY = 1e-6  # added to the norm before clipping, as torch.nn.utils.clip_grad_norm_ does
@@ -37,6 +38,11 @@ class Working:
         self.learnt = tuple(name for name, master in self.masters.items() if master.requires_grad)
         self._copies = [name for name, weight in self.weights.items() if weight is not self.masters[name]]
         self._seen = self._versions()
+
+    @property
+    def copies(self) -> dict[int, Tensor]:
+        """The copies, by the identities of their masters."""
+        return {id(self.masters[name]): self.weights[name] for name in self._copies}
 
     @torch.no_grad()
     def copy(self) -> None:
@@ -105,6 +111,7 @@ class _Group:
     gradients: list[Tensor]
     first: list[Tensor]
     second: list[Tensor]
+    copies: list[Tensor]
     steps: list[Tensor]
     betas: tuple[float, float]
     decay: float
@@ -128,7 +135,7 @@ class Update:
     def __init__(self, optimizer: torch.optim.AdamW, working: Working, gradients: Gradients, *, clip: float | None) -> None:
         self.working, self.gradients, self.clip = working, gradients, clip
         place = {id(working.masters[name]): number for number, name in enumerate(working.learnt)}
-        self._groups = [_group(optimizer, group, place, gradients) for group in optimizer.param_groups]
+        self._groups = [_group(optimizer, group, place, working, gradients) for group in optimizer.param_groups]
         device = gradients.flat.device
         self.rates, self.told = torch.zeros(len(self._groups), device=device), torch.zeros(3, device=device)
 
@@ -139,7 +146,7 @@ class Update:
 
     @torch.no_grad()
     def __call__(self) -> None:
-        """Clip, step, copy, tell."""
+        """Clip, step, copy, tell. Only what is learnt changes, so only its copies are written."""
         loss, norm = self.gradients.flat[-1], torch.linalg.vector_norm(self.gradients.flat[:-1])
         wrong = 1.0 - (torch.isfinite(loss) & torch.isfinite(norm)).float()
         self.told.copy_(torch.stack([loss, norm, torch.maximum(self.halted, wrong)]))
@@ -148,27 +155,27 @@ class Update:
         for number, group in enumerate(self._groups):
             if group.masters:
                 _step(group, self.rates[number], counted=counted, shrink=shrink, halted=self.halted)
-        self.working.copy()
 
 
 def _step(group: _Group, rate: Tensor, *, counted: Tensor, shrink: Tensor | None, halted: Tensor) -> None:
     torch._foreach_add_(group.steps, counted)
-    torch._fused_adamw_(
-        group.masters, group.gradients, group.first, group.second, [], group.steps,
-        lr=rate, beta1=group.betas[0], beta2=group.betas[1], weight_decay=group.decay, eps=group.eps,
-        amsgrad=False, maximize=False, grad_scale=shrink, found_inf=halted,
+    kernels.adamw_all_(
+        group.masters, group.gradients, group.first, group.second,
+        steps=group.steps, rate=rate, halted=halted, beta1=group.betas[0], beta2=group.betas[1], eps=group.eps, decay=group.decay,
+        divisor=shrink, copies=group.copies,
     )  # fmt: skip
 
 
-def _group(optimizer: torch.optim.AdamW, options: dict[str, Any], place: dict[int, int], gradients: Gradients) -> _Group:
+def _group(optimizer: torch.optim.AdamW, options: dict[str, Any], place: dict[int, int], working: Working, gradients: Gradients) -> _Group:
     used = set(gradients.used)
     masters = [one for one in options["params"] if place.get(id(one), -1) in used]
-    states = [_moments(optimizer, one) for one in masters]
+    states, copies = [_moments(optimizer, one) for one in masters], working.copies
     return _Group(
         masters,
         [gradients.views[place[id(one)]] for one in masters],
         [state["exp_avg"] for state in states],
         [state["exp_avg_sq"] for state in states],
+        [copies[id(one)] for one in masters if id(one) in copies],
         [state["step"] for state in states],
         tuple(options["betas"]),
         options["weight_decay"],

@@ -13,9 +13,10 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,3 +59,25 @@ def compiled(tmp_path: Path) -> Callable[..., Compiled]:
         return Compiled(int(registers[1]), int(spills[1]), result.metadata.shared, result.asm["ptx"])
 
     return compile_one
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[tuple[str, tuple[int, ...], Any]]]:
+    """Names, grids and kernels of all launches, which do all but the launch itself: for that it takes a GPU.
+
+    Arguments are bound, specialised and compiled for a card that is not here, of sm_80.
+    """
+    triton = pytest.importorskip("triton", reason="kernels are compiled with Triton, which is not installed")
+    found: list[tuple[str, tuple[int, ...], Any]] = []
+
+    def prepare(kernel: Any, grid: tuple[int, ...]) -> Any:
+        return lambda *values, **named: found.append((kernel.__name__, grid, kernel.warmup(*values, grid=grid, **named)))
+
+    target = triton.backends.compiler.GPUTarget("cuda", 80, 32)
+    card = SimpleNamespace(get_current_device=lambda: 0, get_current_stream=lambda device: 0, get_current_target=lambda: target)
+    monkeypatch.setattr(triton.runtime.driver, "_active", card)
+    monkeypatch.setattr(triton.runtime.jit.JITFunction, "__getitem__", prepare)
+    with triton.knobs.cache.scope():
+        triton.knobs.cache.dir = str(tmp_path)
+        yield found
+    assert all(kernel.metadata.target == target for _, _, kernel in found)

@@ -1,7 +1,6 @@
 """Every attention tile of the plan compiles for sm_80 and sm_90 and stays within the registers and the shared memory written beside it."""
 
 import re
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,31 +103,17 @@ def test_kernels_compile_in_float16_without_dropout(compiled, name):
 
 @pytest.mark.parametrize("single", [False, True])
 @pytest.mark.parametrize(("width", "heads"), [(26, 3), (128, 1)])
-def test_the_launchers_pass_what_the_kernels_take(single, width, heads, monkeypatch, tmp_path):
-    """All but the launch itself, which takes a GPU: arguments are bound, specialised and compiled for one that is not here."""
-    triton = pytest.importorskip("triton")
+def test_the_launchers_pass_what_the_kernels_take(single, width, heads, monkeypatch, launched):
     from nlphub.kernels.triton import attention
 
     lengths, rows = (5, 256), 2 if single else 261
-    launched = []
-
-    def prepare(kernel: Any, grid: tuple[int, ...]) -> Any:
-        return lambda *values, **named: launched.append((kernel.__name__, grid, kernel.warmup(*values, grid=grid, **named)))
-
-    target = triton.backends.compiler.GPUTarget("cuda", 80, 32)
-    card = SimpleNamespace(get_current_device=lambda: 0, get_current_stream=lambda device: 0, get_current_target=lambda: target)
-    monkeypatch.setattr(triton.runtime.driver, "_active", card)
-    monkeypatch.setattr(triton.runtime.jit.JITFunction, "__getitem__", prepare)
     monkeypatch.setattr(attention, "shared_memory", lambda device: 163 * 1024)
     d, where = width * heads, [torch.tensor(part, dtype=torch.int32) for part in ([0, 5], lengths, [0, 1])]
     q, k, v = torch.zeros(261, 3 * d, dtype=torch.bfloat16).chunk(3, dim=1)
     noise = {"counts": (1, 0, 0, 0, 1), "heads": heads, "probability": 0.1, "row_keys": torch.zeros(rows, dtype=torch.int32)}
-    with triton.knobs.cache.scope():
-        triton.knobs.cache.dir = str(tmp_path)
-        out, lse = attention.forward(q[:rows], k, v, *where, **noise)
-        attention.backward(out, q[:rows], k, v, lse, *where, **noise)
-    names, grids, kernels = zip(*launched, strict=True)
-    assert all(kernel.metadata.target == target for kernel in kernels)
+    out, lse = attention.forward(q[:rows], k, v, *where, **noise)
+    attention.backward(out, q[:rows], k, v, lse, *where, **noise)
+    names, grids, _ = zip(*launched, strict=True)
     if single:
         assert names == ("single_forward_kernel",) * 2 + ("single_backward_kernel",) * 2
         assert set(grids) == {(heads,)}

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from nlphub import kernels
 from nlphub.errors import InputError
+from nlphub.kernels import adamw, operators
 from nlphub.kernels.layout import BUCKETS, Places
 from nlphub.kernels.reference import Site, row_keys
 from nlphub.tasks.base import IGNORED
@@ -175,6 +177,21 @@ def test_the_update_is_that_of_torch(clip: float | None) -> None:
     for one, other in zip(net.parameters(), twin.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
     assert {float(state["step"]) for state in optimizer.state.values()} == {5.0}
+
+
+@pytest.mark.parametrize("route", [adamw, operators])
+def test_the_update_writes_the_copies_of_what_it_changes(route: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy is its master rounded: what autocast makes of it."""
+    monkeypatch.setattr(kernels, "adamw_all_", route.adamw_all_)
+    monkeypatch.setattr(Working, "copy", lambda self: pytest.fail("the copies are written by the step itself"))
+    net, optimizer, working, gradients = learner(dtype=torch.bfloat16)
+    update, before = Update(optimizer, working, gradients, clip=0.5), net.weight.detach().clone()
+    for _ in range(3):
+        gradients.write(torch.tensor(1.0), [torch.randn(3, 4), torch.randn(3)])
+        update.rates.copy_(torch.tensor([0.1, 0.01]))
+        update()
+        assert all(torch.equal(working.weights[name], master.to(torch.bfloat16)) for name, master in net.named_parameters())
+    assert not torch.equal(before, net.weight)
 
 
 def test_after_a_step_that_is_not_finite_nothing_changes_any_more() -> None:

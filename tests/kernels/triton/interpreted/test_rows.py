@@ -30,41 +30,59 @@ def agree(found: Any, expected: Any, dtype: torch.dtype) -> None:
         torch.testing.assert_close(one.float() / scale, other.float() / scale, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.1])
+@pytest.mark.parametrize(("shifted", "probability"), [(False, 0.0), (True, 0.0), (True, 0.1)])
 @pytest.mark.parametrize(("rows", "width", "dtype"), SHAPES)
-def test_add_norm(rows: int, width: int, probability: float, dtype: torch.dtype) -> None:
-    x, residual, weight, bias = (values(*shape, dtype=dtype, seed=i) for i, shape in enumerate([(rows, width)] * 2 + [(width,)] * 2))
-    drawn, slope = keys(rows) if probability else None, values(rows, width, dtype=dtype, seed=9)
-    found, expected = (module.add_norm(x, residual, weight, bias, drawn, probability, 1e-5) for module in (launchers, formulas))
+def test_add_norm(rows: int, width: int, shifted: bool, probability: float, dtype: torch.dtype) -> None:
+    x, residual, weight, bias, shift = (values(*shape, dtype=dtype, seed=i) for i, shape in enumerate([(rows, width)] * 2 + [(width,)] * 3))
+    rest = (shift if shifted else None, keys(rows) if probability else None, probability)
+    found, expected = (module.add_norm(x, residual, weight, bias, *rest, 1e-5) for module in (launchers, formulas))
     agree(found, expected, dtype)
-    arguments = (slope, x, residual, weight, *expected[1:], drawn, probability)
+    arguments = (values(rows, width, dtype=dtype, seed=9), x, residual, weight, *expected[1:], *rest)
     agree(launchers.add_norm_backward(*arguments), formulas.add_norm_backward(*arguments), dtype)
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("width", [7, 312, 768])
+def test_the_gradient_of_a_shift_is_the_sum_of_that_of_its_rows(width: int, dtype: torch.dtype) -> None:
+    x, residual, slope = (values(21, width, dtype=dtype, seed=seed) for seed in range(3))
+    weight, shift = values(width, seed=3), values(width, seed=4)
+    for drawn, probability in ((keys(21), 0.1), (None, 0.0)):
+        _, means, factors = launchers.add_norm(x, residual, weight, weight, shift, drawn, probability, 1e-5)
+        arguments = (slope, x, residual, weight, means, factors, shift, drawn, probability)
+        dx, dresidual, *_, dshift = launchers.add_norm_backward(*arguments)
+        rows = (dx if drawn is not None else dresidual).float()
+        assert ((dshift - rows.sum(0)).abs() <= torch.finfo(dtype).eps * rows.abs().sum(0) + 1e-5).all()  # of rows that were rounded
+        again = launchers.add_norm_backward(*arguments)
+        assert all(map(torch.equal, (dx, dresidual, dshift), (again[0], again[1], again[4])))
+
+
 def test_add_norm_of_two_types_gives_the_wider_one() -> None:
-    x, residual, weight = values(6, 40, dtype=torch.float16), values(6, 40, seed=1), values(40, seed=2)
-    found, expected = (module.add_norm(x, residual, weight, weight, None, 0.0, 1e-5) for module in (launchers, formulas))
+    x, residual, weight, shift = values(6, 40, dtype=torch.float16), values(6, 40, seed=1), values(40, seed=2), values(40, seed=4)
+    found, expected = (module.add_norm(x, residual, weight, weight, shift, None, 0.0, 1e-5) for module in (launchers, formulas))
     agree(found, expected, torch.float32)
-    arguments = (values(6, 40, seed=3), x, residual, weight, *expected[1:], None, 0.0)
+    arguments = (values(6, 40, seed=3), x, residual, weight, *expected[1:], shift, None, 0.0)
     agree(launchers.add_norm_backward(*arguments), formulas.add_norm_backward(*arguments), torch.float16)
 
 
 def test_rows_that_stand_apart_in_memory() -> None:
     wide = values(8, 120)
-    x, residual = wide[:, :40], wide[:, 80:]
-    found, expected = (module.add_norm(x, residual, wide[0, :40], wide[1, :40], keys(8), 0.3, 1e-5) for module in (launchers, formulas))
+    x, residual, vectors = wide[:, :40], wide[:, 80:], [wide[row, :40] for row in range(3)]
+    found, expected = (module.add_norm(x, residual, *vectors, keys(8), 0.3, 1e-5) for module in (launchers, formulas))
     agree(found, expected, torch.float32)
 
 
 def test_what_stands_beside_a_row_is_not_read() -> None:
-    """Rows around are NaN: an access beside its own row would carry them in."""
-    rows = torch.full((7, 40), torch.nan)
-    rows[3] = values(40)
-    out, _, _ = launchers.add_norm(rows, rows, values(40), values(40), keys(7), 0.2, 1e-5)
+    """Rows around are NaN, and so is what stands before and behind the shift: an access beside its own place would carry them in."""
+    rows, around = torch.full((7, 40), torch.nan), torch.full((3, 40), torch.nan)
+    rows[3], around[1] = values(40), values(40, seed=1)
+    shift, drawn = around[1], keys(7)
+    out, means, factors = launchers.add_norm(rows, rows, values(40), values(40), shift, drawn, 0.2, 1e-5)
     assert torch.isfinite(out[3]).all()
     assert torch.isnan(out[[2, 4]]).all()
-    alone, _, _ = launchers.add_norm(rows[3:4], rows[3:4], values(40), values(40), keys(7)[3:4], 0.2, 1e-5)
+    alone, _, _ = launchers.add_norm(rows[3:4], rows[3:4], values(40), values(40), shift, drawn[3:4], 0.2, 1e-5)
     assert torch.equal(alone[0], out[3])  # to the bit, wherever it is packed
+    one = (rows[3:4], values(40), means[3:4], factors[3:4], shift, drawn[3:4], 0.2)
+    assert all(torch.isfinite(part).all() for part in launchers.add_norm_backward(rows[3:4], rows[3:4], *one))
 
 
 @pytest.mark.parametrize("activation", sorted(reference.ACTIVATIONS))
@@ -83,7 +101,7 @@ def test_masks_are_those_of_the_reference_to_the_bit(width: int, probability: fl
     expected = reference.keep(drawn[:, None], reference.column_keys(torch.arange(width)), probability)
     assert torch.equal(launchers.dropout(ones, drawn, probability) != 0, expected)
     x, weight = values(19, width), torch.ones(width)
-    out, means, factors = launchers.add_norm(x, torch.zeros_like(x), weight, weight, drawn, probability, 1e-5)
+    out, means, factors = launchers.add_norm(x, torch.zeros_like(x), weight, weight, None, drawn, probability, 1e-5)
     dropped = -means[:, None] * factors[:, None] + 1.0  # what a zero becomes
     assert torch.equal((out - dropped).abs() > 1e-5, expected & (x.abs() > 1e-4))
 
@@ -101,12 +119,12 @@ def test_row_keys_are_those_of_the_reference(seed: int) -> None:
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
-    x, residual, weight, bias = values(4, 24), values(4, 24, seed=1), values(24, seed=2), values(24, seed=3)
+    x, residual, weight, bias, shift = values(4, 24), values(4, 24, seed=1), *(values(24, seed=seed) for seed in (2, 3, 10))
     slope, drawn = values(4, 24, seed=4), keys(4)
-    _, means, factors = launchers.add_norm(x, residual, weight, bias, drawn, 0.25, 1e-5)
-    dx, dresidual, dweight, dbias = launchers.add_norm_backward(slope, x, residual, weight, means, factors, drawn, 0.25)
-    for number, gradient in enumerate((dx, dresidual, dweight, dbias)):
-        inputs, ends = [x, residual, weight, bias], []
+    _, means, factors = launchers.add_norm(x, residual, weight, bias, shift, drawn, 0.25, 1e-5)
+    gradients = launchers.add_norm_backward(slope, x, residual, weight, means, factors, shift, drawn, 0.25)
+    for number, gradient in enumerate(gradients):
+        inputs, ends = [x, residual, weight, bias, shift], []
         way = values(*inputs[number].shape, seed=5 + number)
         for sign in (1e-2, -1e-2):
             moved = [part + sign * way if i == number else part for i, part in enumerate(inputs)]
@@ -116,10 +134,10 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
 def test_no_rows() -> None:
     nothing, weight = torch.ones(0, 40), torch.ones(40)
-    out, means, factors = launchers.add_norm(nothing, nothing, weight, weight, None, 0.0, 1e-5)
+    out, means, factors = launchers.add_norm(nothing, nothing, weight, weight, weight, None, 0.0, 1e-5)
     assert (out.shape, means.shape) == ((0, 40), (0,))
-    _, dresidual, dweight, _ = launchers.add_norm_backward(nothing, nothing, nothing, weight, means, factors, None, 0.0)
-    assert (len(dresidual), float(dweight.abs().max())) == (0, 0.0)
+    _, dresidual, dweight, _, dshift = launchers.add_norm_backward(nothing, nothing, nothing, weight, means, factors, weight, None, 0.0)
+    assert (len(dresidual), float(dweight.abs().max()), float(dshift.abs().max())) == (0, 0.0, 0.0)
     dx, dbias = launchers.bias_gelu_backward(nothing, nothing, weight, "gelu")
     assert (len(dx), float(dbias.abs().max())) == (0, 0.0)
     assert launchers.bias_gelu(nothing, weight, "gelu").shape == launchers.dropout(nothing, keys(0), 0.5).shape == (0, 40)
