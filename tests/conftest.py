@@ -12,7 +12,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-OURS = ("NLPHUB_HOME", "NLPHUB_OFFLINE", "NLPHUB_MIRRORS", "NLPHUB_REGISTRY", "NLPHUB_KERNELS", "HF_HUB_OFFLINE")
+OURS = ("NLPHUB_HOME", "NLPHUB_OFFLINE", "NLPHUB_MIRRORS", "NLPHUB_REGISTRY", "HF_HUB_OFFLINE")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def torchs_kernels() -> Iterator[None]:
+    """Or every home would compile kernels of its own; tests/kernels/test_native.py does. Before all others: what is used is decided once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NLPHUB_KERNELS", "builtin")
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +29,6 @@ def private_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "nlphub-home"
     monkeypatch.setenv("NLPHUB_HOME", str(home))
-    monkeypatch.setenv("NLPHUB_KERNELS", "builtin")  # or every home would compile its kernels; tests/kernels/test_native.py does
     return home
 
 
