@@ -17,7 +17,7 @@ OURS = ("NLPHUB_HOME", "NLPHUB_OFFLINE", "NLPHUB_MIRRORS", "NLPHUB_REGISTRY", "H
 
 @pytest.fixture(scope="session", autouse=True)
 def torchs_kernels() -> Iterator[None]:
-    """Or every home would compile kernels of its own; tests/kernels/test_native.py does. Before all others: what is used is decided once."""
+    """Or every home would compile kernels of its own; tests/kernels/test_native.py does. First of all, for the choice is made once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NLPHUB_KERNELS", "builtin")
         yield
