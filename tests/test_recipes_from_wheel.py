@@ -41,9 +41,9 @@ def nlphub(tmp_path_factory: pytest.TempPathFactory, linked_environment: Callabl
 
 
 def run(command: Path, *arguments: str, folder: Path) -> str:
-    """What a command prints, run in ``folder`` with a home of its own."""
+    """What a command prints, run in ``folder``; one home for all: the first training compiles the kernels for the others."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("NLPHUB_", "PYTHON"))}
-    environment |= {"NLPHUB_HOME": str(folder / "home"), "PYTHONUTF8": "1"}
+    environment |= {"NLPHUB_HOME": str(command.parents[2] / "home"), "PYTHONUTF8": "1"}
     done = subprocess.run([command, *arguments], capture_output=True, text=True, encoding="utf-8", env=environment, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
