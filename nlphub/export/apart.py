@@ -74,14 +74,20 @@ def as_pairs(encoded: Encoded) -> Encoded:
     return Encoded(texts.ids, types, texts.offsets, texts.starts[::2], texts.truncated[::2])
 
 
-def both_sides(model: DenseModel, folder: Path, encoded: Encoded, tokenizer: Tokenizer) -> tuple[Any, Any]:
+def sessions(folder: Path) -> tuple[Any, Any]:
+    """The two graphs, open: that of a text, that of two vectors."""
+    threads = torch.get_num_threads()
+    return open_session(folder / artefact.GRAPH, threads=threads), open_session(folder / artefact.COMPARE_GRAPH, threads=threads)
+
+
+def both_sides(model: DenseModel, graphs: tuple[Any, Any], encoded: Encoded, tokenizer: Tokenizer) -> tuple[Any, Any]:
     """Logits of pairs (as :func:`nlphub.data.apart.encode_apart` gives them) from the module on packed rows, and from the two graphs."""
-    rows, texts = np.arange(len(encoded)), texts_of(encoded)
+    (text, compare), rows, texts = graphs, np.arange(len(encoded)), texts_of(encoded)
     with torch.inference_mode():
         packed = to_tensors(model.head.arrange(pack(encoded, rows)))
         expected = model.head(model.encoder(packed), packed).numpy()
     padded = pad(texts, np.arange(len(texts)), pad_id=tokenizer.pad_id)
-    (vectors,) = open_session(folder / artefact.GRAPH).run([artefact.VECTOR], dict(zip(artefact.INPUTS, padded, strict=True)))
+    (vectors,) = text.run([artefact.VECTOR], dict(zip(artefact.INPUTS, padded, strict=True)))
     sides = dict(zip(artefact.VECTORS, (vectors[0::2], vectors[1::2]), strict=True))
-    (found,) = open_session(folder / artefact.COMPARE_GRAPH).run([artefact.OUTPUT], sides)
+    (found,) = compare.run([artefact.OUTPUT], sides)
     return expected, found

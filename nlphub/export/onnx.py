@@ -22,7 +22,7 @@ from nlphub.data.batching import pack, pad
 from nlphub.errors import ExportError, require
 from nlphub.export import apart
 from nlphub.export.card import card_text
-from nlphub.export.tracing import quiet_exporter, strip_notes
+from nlphub.export.tracing import quiet_exporter, strip_notes, uncollected
 from nlphub.files import publish_folder, publish_json, publish_text
 from nlphub.nn.dense import DenseModel
 from nlphub.nn.encoder import Encoder, to_tensors
@@ -197,7 +197,8 @@ def _write_graphs(model: DenseModel, folder: Path, tokenizer: Tokenizer) -> Pari
     _write(apart.Compare(model.head).eval(), inputs, shapes, path, names=names, outputs=(artefact.OUTPUT,))
     longest = min(model.encoder.config.positions, tokenizer.max_length)
     texts = (apart.as_pairs(_random_texts(lengths, tokenizer)) for lengths in _shapes(longest))
-    return _parity([apart.both_sides(model, folder, pairs, tokenizer) for pairs in texts])
+    graphs = apart.sessions(folder)
+    return _parity([apart.both_sides(model, graphs, pairs, tokenizer) for pairs in texts])
 
 
 def _write_weights(folder: Path, model: DenseModel, tokenizer: Tokenizer, outputs: Sequence[str]) -> None:
@@ -254,7 +255,7 @@ def _write(
 ) -> None:
     import onnx
 
-    with quiet_exporter():
+    with quiet_exporter(), uncollected():
         program = torch.onnx.export(
             model,
             inputs,
@@ -289,7 +290,7 @@ def measure_parity(model: DenseModel, run: Runner, tokenizer: Tokenizer) -> Pari
 
 
 def _runner(model: DenseModel, graph: Path) -> Runner:
-    session = open_session(graph)
+    session = open_session(graph, threads=torch.get_num_threads())  # both sides of the comparison alike
     return lambda given: session.run(list(model.head.outputs), dict(zip(artefact.INPUTS, given, strict=True)))
 
 

@@ -1,10 +1,23 @@
 """What torch's exporter says and leaves behind that nobody needs."""
 
 import contextlib
+import gc
 import logging
 import warnings
 from collections.abc import Iterator
 from typing import Any
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Without Python's search for cyclic garbage: an exporter makes millions of objects and keeps them (a tenth of its time)."""
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searching:
+            gc.enable()
 
 
 @contextlib.contextmanager
