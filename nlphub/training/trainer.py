@@ -27,6 +27,7 @@ from nlphub.training.few.choose import Choice, choose
 from nlphub.training.few.loop import FewLoop, check_few
 from nlphub.training.keepers import Keeper, MemoryKeeper, RunKeeper
 from nlphub.training.loop import Loop
+from nlphub.training.memory import freed_memory_kept
 from nlphub.training.optim import join, parameter_groups
 from nlphub.training.state import Progress
 
@@ -170,8 +171,9 @@ class Trainer:
         return loop_for(self.module, self._optimizer(), settings, train, dev, teaching=self.teaching)
 
     def _steps(self, loop: Loop | FewLoop, dev: Examples | None, *, resume: bool) -> Iterator[Step]:
-        facts = self._taken(loop, dev, resume=resume)
-        return loop.told(facts) if isinstance(loop, DeviceLoop) else facts
+        with freed_memory_kept(self.module.device):
+            facts = self._taken(loop, dev, resume=resume)
+            yield from loop.told(facts) if isinstance(loop, DeviceLoop) else facts
 
     def _taken(self, loop: Loop | FewLoop, dev: Examples | None, *, resume: bool) -> Iterator[Step]:
         progress, settings = self._begin(loop, resume=resume), loop.settings

@@ -26,6 +26,7 @@ from nlphub.recipe.pretraining import PretrainSettings
 from nlphub.text.encoding import Encoded, Ints
 from nlphub.text.masking import IGNORED
 from nlphub.training.average import Average
+from nlphub.training.memory import freed_memory_kept
 from nlphub.training.precision import autocast, precision
 from nlphub.training.pretraining.lessons import Lesson, Lessons
 from nlphub.training.pretraining.optimizers import Optimizers, clip, warmup_stable_decay
@@ -160,6 +161,10 @@ class Pretraining:
             TrainingError: loss or gradients are not finite; the weights are those before that step.
             DataError: a shard that appeared is damaged or was made with another tokenizer.
         """
+        with freed_memory_kept(self.module.device):
+            yield from self._steps()
+
+    def _steps(self) -> Iterator[Fact]:
         began, before = time.perf_counter(), self.position.seconds
         while self.done < 1.0:
             started = time.perf_counter()
