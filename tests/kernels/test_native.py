@@ -24,11 +24,13 @@ HEADS = [(3, 8), (12, 26), (2, 64), (1, 17)]
 needs_compiler = pytest.mark.skipif(bool(build.unfit()), reason=build.unfit() or "there is one")
 
 
-@pytest.fixture(scope="module")
-def _compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Once for this file, in a home of its own."""
+@pytest.fixture(scope="module", params=["native", "haswell"])
+def _compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Once for this file, in a home of its own; for this processor, and for all that have AVX2 only, whose vectors are shorter."""
+    flags = [flag.replace("march=native", f"march={request.param}") for flag in build.FLAGS]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NLPHUB_HOME", str(tmp_path_factory.mktemp("compiled")))
+        patch.setattr(build, "FLAGS", tuple(flags))
         build.library.cache_clear()
         assert native.available()
         yield
@@ -259,7 +261,7 @@ def test_they_are_compiled_once_into_a_folder_of_ours(private_home, monkeypatch)
     asked, run = [], build._run
     monkeypatch.setattr(build, "_run", lambda command: (asked.append(command), run(command))[1])
     assert build.build() == path
-    assert not any(str(build.SOURCE) in command for command in asked)
+    assert not any(str(source) in command for command in asked for source in build.SOURCES)
 
 
 @pytest.mark.usefixtures("fresh")
@@ -278,9 +280,9 @@ def test_without_a_compiler_there_is_one_line_and_torchs_operations(monkeypatch,
 @needs_compiler
 @pytest.mark.usefixtures("fresh")
 def test_a_compiler_that_fails_is_told_and_done_without(monkeypatch, tmp_path, caplog):
-    broken = tmp_path / "kernels.cpp"
+    broken = tmp_path / "rows.cpp"
     broken.write_text("this is no C++")
-    monkeypatch.setattr(build, "SOURCE", broken)
+    monkeypatch.setattr(build, "SOURCES", (broken,))
     with pytest.raises(InputError, match=r"failed: .*error"):
         build.build()
     with caplog.at_level(logging.INFO):

@@ -1,4 +1,4 @@
-"""The route for training on a CPU: kernels of our own in C++ (kernels.cpp), where a compiler is there; else the CPU route.
+"""The route for training on a CPU: kernels of our own in C++ (attention.cpp, rows.cpp), where a compiler is there; else the CPU route.
 
 They compute what :mod:`nlphub.kernels.reference` defines, in float32, and linear layers go to the faster of the libraries that PyTorch
 carries; everything else (bfloat16, evaluation, other activations) goes the

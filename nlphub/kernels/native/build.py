@@ -23,7 +23,8 @@ from nlphub.hub import private
 
 log = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("attention.cpp", "rows.cpp"))
+HEADER = Path(__file__).with_name("lanes.h")
 FLAGS = (
     "-std=c++17",
     "-O3",
@@ -53,7 +54,7 @@ def build() -> Path:
     if not path.is_file():
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / path.name
-            _run([compiler, *FLAGS, str(SOURCE), "-o", str(made)])
+            _run([compiler, *FLAGS, *map(str, SOURCES), "-o", str(made)])
             with publish(path) as stream:
                 stream.write(made.read_bytes())
         path.chmod(0o700)
@@ -93,7 +94,8 @@ def _compiler() -> str:
 
 def _digest(compiler: str) -> str:
     about = _run([compiler, "--version"]) + _run([compiler, "-march=native", "-dM", "-E", "-x", "c++", "/dev/null"])
-    return hashlib.sha256(b"\0".join([SOURCE.read_bytes(), " ".join(FLAGS).encode(), about])).hexdigest()
+    read = [path.read_bytes() for path in (*SOURCES, HEADER)]
+    return hashlib.sha256(b"\0".join([*read, " ".join(FLAGS).encode(), about])).hexdigest()
 
 
 def _run(command: list[str]) -> bytes:

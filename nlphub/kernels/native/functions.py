@@ -16,10 +16,11 @@ from nlphub.kernels.reference import Dropout, attention_columns, column_keys
 
 _CPU = torch.device("cpu")
 _long, _float, _int = ctypes.c_long, ctypes.c_float, ctypes.c_int32
+_LANES = 16  # numbers of the longest vector of lanes.h
 
 
 class _Heads(ctypes.Structure):
-    """As ``Heads`` in kernels.cpp."""
+    """As ``Heads`` in attention.cpp."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("q", "k", "v")),
@@ -27,7 +28,7 @@ class _Heads(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("starts", "lengths")),
         *((name, _long) for name in ("sequences", "heads", "size", "single")),
         *((name, ctypes.c_void_p) for name in ("keys", "columns")),
-        ("longest", _long),
+        ("wide", _long),
         ("least", _int),
         ("scale", _float),
     )
@@ -40,7 +41,7 @@ class Attention(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: Layout, heads: int, dropped: Dropout | None) -> Tensor:
         """``(queries, d)``."""
         q, k, v = (part if part.stride(1) == 1 else part.contiguous() for part in (q, k, v))
-        out, norms = q.new_empty(q.shape), q.new_empty(q.shape[0], heads)
+        out, norms = q.new_empty(q.shape), q.new_empty(q.shape[0], heads, 2)
         ctx.save_for_backward(q, k, v, norms)
         ctx.about = (layout, heads, dropped)
         _library().attention_forward(ctypes.byref(_heads(q, k, v, *ctx.about)), _at(out), _at(norms))
@@ -127,12 +128,13 @@ def _drop(x: Tensor, dropped: Dropout) -> Tensor:
 
 def _heads(q: Tensor, k: Tensor, v: Tensor, layout: Layout, heads: int, dropped: Dropout | None) -> _Heads:
     places, single = layout.places(_CPU), int(q.shape[0] != k.shape[0])
+    wide = -(-layout.longest // _LANES) * _LANES
     about = _Heads(
         *map(_at, (q, k, v)), q.stride(0), k.stride(0), v.stride(0), _at(places.starts), _at(places.lengths), len(places.lengths), heads,
-        q.shape[1] // heads, single, 0, 0, layout.longest,
+        q.shape[1] // heads, single, 0, 0, wide,
     )  # fmt: skip
     if dropped is not None:
-        about.keys, about.columns = _at(dropped.keys), _at(_attention_columns(heads, layout.longest))
+        about.keys, about.columns = _at(dropped.keys), _at(_attention_columns(heads, wide))
         about.least, about.scale = _least(dropped), dropped.scale
     return about
 
@@ -153,8 +155,8 @@ def _columns(width: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=64)
-def _attention_columns(heads: int, longest: int) -> Tensor:
-    return attention_columns(heads, longest, _CPU)
+def _attention_columns(heads: int, wide: int) -> Tensor:
+    return attention_columns(heads, wide, _CPU)
 
 
 def _at(tensor: Tensor) -> ctypes.c_void_p:

@@ -1,0 +1,135 @@
+// Training kernels for the rows of a packed batch: dropout + residual + LayerNorm, bias + GELU, dropout; forward and backward.
+//
+// Notation: t rows, d width.
+#include <vector>
+
+#include "lanes.h"
+
+namespace {
+
+constexpr long PARTS = 8;  // partial sums over rows, whatever the number of threads
+
+// The normal distribution function at x, and its density times sqrt(2 pi); erf by Abramowitz and Stegun 7.1.26 (error 1.5e-7).
+inline void normal(float x, float& below, float& bell) {
+    float size = std::fabs(x) * 0.70710678f;
+    float t = 1.0f / (1.0f + 0.3275911f * size);
+    bell = exponential(-size * size);
+    float tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)))) * bell * 0.5f;
+    below = x < 0.0f ? tail : 1.0f - tail;
+}
+
+// sums (width,) of the partial sums (PARTS, width)
+void add_parts(const float* parts, float* sums, long width) {
+    std::memcpy(sums, parts, width * sizeof(float));
+    for (long part = 1; part < PARTS; part++)
+#pragma omp simd
+        for (long i = 0; i < width; i++) sums[i] += parts[part * width + i];
+}
+
+}  // namespace
+
+// out = LayerNorm(residual + dropout(x)), all (t, d); plain (t, d) is what stood before weight and bias, by (t,) what it was scaled with.
+PUBLIC void add_norm_forward(const float* x, const float* residual, const float* weight, const float* bias, const int32_t* keys,
+                             const int32_t* columns, int32_t least, float scale, float eps, long t, long d,
+                             float* out, float* plain, float* by) {
+#pragma omp parallel for
+    for (long row = 0; row < t; row++) {
+        const float *from = x + row * d, *old = residual + row * d;
+        float *to = out + row * d, *z = plain + row * d, mean = 0.0f, spread = 0.0f;
+        if (keys) {
+            int32_t key = keys[row];
+#pragma omp simd reduction(+ : mean)
+            for (long i = 0; i < d; i++) mean += z[i] = old[i] + from[i] * (kept(key, columns[i], least) ? scale : 0.0f);
+        } else {
+#pragma omp simd reduction(+ : mean)
+            for (long i = 0; i < d; i++) mean += z[i] = old[i] + from[i];
+        }
+        mean /= d;
+#pragma omp simd reduction(+ : spread)
+        for (long i = 0; i < d; i++) spread += (z[i] - mean) * (z[i] - mean);
+        float factor = by[row] = 1.0f / std::sqrt(spread / d + eps);
+#pragma omp simd
+        for (long i = 0; i < d; i++) {
+            z[i] = (z[i] - mean) * factor;
+            to[i] = z[i] * weight[i] + bias[i];
+        }
+    }
+}
+
+// dx (the same memory as dresidual without dropout), dresidual (t, d); dweight, dbias (d,).
+PUBLIC void add_norm_backward(const float* grad, const float* plain, const float* by, const float* weight, const int32_t* keys,
+                              const int32_t* columns, int32_t least, float scale, long t, long d,
+                              float* dx, float* dresidual, float* dweight, float* dbias) {
+    std::vector<float> parts(2 * PARTS * d, 0.0f);
+    float *weights = parts.data(), *biases = weights + PARTS * d;
+#pragma omp parallel for
+    for (long part = 0; part < PARTS; part++)
+        for (long row = part * t / PARTS; row < (part + 1) * t / PARTS; row++) {
+            const float *g = grad + row * d, *z = plain + row * d;
+            float *to = dresidual + row * d, *dropped = dx + row * d, *w = weights + part * d, *b = biases + part * d;
+            float sum = 0.0f, along = 0.0f;
+#pragma omp simd reduction(+ : sum, along)
+            for (long i = 0; i < d; i++) {
+                float slope = g[i] * weight[i];
+                sum += slope;
+                along += slope * z[i];
+                w[i] += g[i] * z[i];
+                b[i] += g[i];
+            }
+            sum /= d, along /= d;
+            float factor = by[row];
+#pragma omp simd
+            for (long i = 0; i < d; i++) to[i] = (g[i] * weight[i] - sum - along * z[i]) * factor;
+            if (!keys) continue;
+            int32_t key = keys[row];
+#pragma omp simd
+            for (long i = 0; i < d; i++) dropped[i] = to[i] * (kept(key, columns[i], least) ? scale : 0.0f);
+        }
+    add_parts(weights, dweight, d);
+    add_parts(biases, dbias, d);
+}
+
+// x (t, d) becomes x + bias, and out = gelu(x) in its erf form.
+PUBLIC void bias_gelu_forward(float* x, const float* bias, long t, long d, float* out) {
+#pragma omp parallel for
+    for (long row = 0; row < t; row++) {
+        float *from = x + row * d, *to = out + row * d;
+#pragma omp simd
+        for (long i = 0; i < d; i++) {
+            float value = from[i] += bias[i], below, bell;
+            normal(value, below, bell);
+            to[i] = value * below;
+        }
+    }
+}
+
+// dx (t, d) and dbias (d,), for x as the forward pass left it.
+PUBLIC void bias_gelu_backward(const float* x, const float* grad, long t, long d, float* dx, float* dbias) {
+    std::vector<float> parts(PARTS * d, 0.0f);
+#pragma omp parallel for
+    for (long part = 0; part < PARTS; part++)
+        for (long row = part * t / PARTS; row < (part + 1) * t / PARTS; row++) {
+            const float *from = x + row * d, *g = grad + row * d;
+            float *to = dx + row * d, *sums = parts.data() + part * d;
+#pragma omp simd
+            for (long i = 0; i < d; i++) {
+                float below, bell;
+                normal(from[i], below, bell);
+                to[i] = g[i] * (below + from[i] * bell * 0.39894228f);
+                sums[i] += to[i];
+            }
+        }
+    add_parts(parts.data(), dbias, d);
+}
+
+// out = x with values zeroed and the others scaled, (t, d); its own backward pass.
+PUBLIC void dropout(const float* x, const int32_t* keys, const int32_t* columns, int32_t least, float scale, long t, long d, float* out) {
+#pragma omp parallel for
+    for (long row = 0; row < t; row++) {
+        const float* from = x + row * d;
+        float* to = out + row * d;
+        int32_t key = keys[row];
+#pragma omp simd
+        for (long i = 0; i < d; i++) to[i] = from[i] * (kept(key, columns[i], least) ? scale : 0.0f);
+    }
+}
