@@ -1,6 +1,7 @@
 """A little text as shards, and recipes over it that train a network of two narrow layers in seconds."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,16 @@ SENTENCES = ("今天天气真好我们去公园", "明天天气不好我们在�
 SMALL = {"layers": 2, "width": 24, "heads": 3, "inner": 48}
 
 Write = Callable[..., None]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _the_machine_is_measured_once() -> Iterator[None]:
+    """Every pretraining begins with a second of products that say what the machine could do: longer than the trainings here take."""
+    from nlphub.training.pretraining import loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "matrix_flops", functools.cache(loop.matrix_flops))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -76,21 +76,35 @@ SHALLOW = {"start": "counts", "shallow": 0.6, "shallow_layers": 1}
 TEXTS = {"pairs": 0.3, "views": 0.3}
 
 
+@pytest.fixture(scope="module")
+def whole() -> Callable[[PretrainRecipe], runs.Pretrained]:
+    """A run that nothing stopped; one for each way of training, in the folder of the test that was the first to ask."""
+    done: dict[str, runs.Pretrained] = {}
+
+    def once(recipe: PretrainRecipe) -> runs.Pretrained:
+        settings = recipe.train.model_dump_json()
+        if settings not in done:
+            done[settings] = hub.pretrain(recipe, progress=False)
+        return done[settings]
+
+    return once
+
+
 @pytest.mark.parametrize(
     "settings", [{"optimizer": "muon"}, {"optimizer": "adamw"}, SHALLOW, TEXTS], ids=["muon", "adamw", "shallow", "texts"]
 )
 @pytest.mark.parametrize("stop", [0, 2, 5])
 def test_a_run_that_died_goes_on_to_the_same_weights(
-    recipe: Recipes, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], stop: int
+    recipe: Recipes, whole: Any, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], stop: int
 ) -> None:
-    whole = hub.pretrain(recipe(run="whole", steps=6, **settings), progress=False)
+    expected = whole(recipe(run="whole", steps=6, **settings))
     with monkeypatch.context() as patch:
         stop_after(patch, stop)
         with pytest.raises(Stopped):
             hub.pretrain(recipe(steps=6, **settings), progress=False)
     resumed = hub.pretrain(recipe(steps=6, **settings), resume=True, progress=False)
-    assert resumed.weights_digest == whole.weights_digest
-    assert (resumed.steps, resumed.tokens, resumed.before) == (whole.steps, whole.tokens, whole.before)
+    assert resumed.weights_digest == expected.weights_digest
+    assert (resumed.steps, resumed.tokens, resumed.before) == (expected.steps, expected.tokens, expected.before)
     steps = [json.loads(line)["step"] for line in (resumed.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert steps == [1, 2, 3, 4, 5, 6]
 
