@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlphub.kernels.layout import Layout, Run
-from nlphub.kernels.reference import ACTIVATIONS, Dropout, attention_columns, dropout, keep, linear
+from nlphub.kernels.reference import ACTIVATIONS, Dropout, attention_columns, dropout, keep, linear, row_keys
 
-__all__ = ["add_norm", "attention", "bias_gelu", "dropout", "linear"]
+__all__ = ["add_norm", "attention", "bias_gelu", "dropout", "linear", "row_keys"]
 
 _SHORT = 256  # tokens
 

@@ -46,8 +46,10 @@ class Draws:
         return Dropout(probability, self._keys(layer, site))
 
     def _keys(self, layer: int, site: Site) -> Tensor:
-        if self.examples.is_cpu or torch.compiler.is_exporting():
+        if torch.compiler.is_exporting():
             return row_keys(self.seed, layer, site, self.examples, self.positions)
+        if self.examples.is_cpu:
+            return dispatch.on_cpu().row_keys(self.seed, layer, site, self.examples, self.positions)
         choice = dispatch.choose("row_keys", Case(self.examples.device.type, torch.int64, 0, True))
         options = {"made": self.made} if choice.candidate.family == "triton" else {}
         keys: Tensor = choice.function(self.seed, layer, site, self.examples, self.positions, **options)

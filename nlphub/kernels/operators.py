@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nlphub import paths
 from nlphub.kernels import formulas, rules
+from nlphub.kernels.joining import joined
 from nlphub.kernels.layout import Layout
 from nlphub.kernels.reference import Dropout, linear
 
@@ -133,34 +134,13 @@ def adamw_all_(
 def row_keys(
     seed: int | Tensor, layer: int, site: int, examples: Tensor, positions: Tensor, *, made: dict[int, Tensor] | None = None
 ) -> Tensor:
-    """As :func:`nlphub.kernels.reference.row_keys`; those of all sites of some layers are made at once, kept in ``made``."""
-    made, first = {} if made is None else made, layer - layer % _LAYERS
+    """As :func:`nlphub.kernels.reference.row_keys`; those of all sites of some layers are made at once where ``made`` keeps them."""
+    layers = 1 if made is None else _LAYERS
+    made, first = {} if made is None else made, layer - layer % layers
     if first not in made:
         there = seed if isinstance(seed, Tensor) else torch.full((), seed, dtype=torch.int64, device=examples.device)
-        made[first] = _ops.row_keys(there, examples, positions, first, _LAYERS)
+        made[first] = _ops.row_keys(there, examples, positions, first, layers)
     return made[first][layer - first, site]
-
-
-def joined(*parts: Tensor) -> Tensor:
-    """The tensor ``(r, sum of widths)`` whose neighbouring columns ``parts`` are; a copy where they are not.
-
-    Autograd sends gradients to the tensor itself, then, and need not put three of them together again.
-    """
-    first, width = parts[0], sum(part.shape[1] for part in parts)
-    base, place = first._base, first.storage_offset()
-    for part in parts:
-        if part.stride() != (width, 1) or part.storage_offset() != place or part.dtype != first.dtype or not _same_memory(part, first):
-            return torch.cat(parts, dim=1)
-        place += part.shape[1]
-    if not any(part.requires_grad for part in parts):
-        return first.detach().as_strided((len(first), width), (width, 1))
-    if base is None or base.shape != (len(first), width) or base.storage_offset() != first.storage_offset():
-        return torch.cat(parts, dim=1)
-    return base if all(part._base is base and part.requires_grad for part in parts) else torch.cat(parts, dim=1)
-
-
-def _same_memory(one: Tensor, other: Tensor) -> bool:
-    return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
 
 
 def _number(value: float | Tensor, device: torch.device) -> Tensor:

@@ -72,10 +72,15 @@ class Dropout:
 
 def row_keys(seed: int | Tensor, layer: int, site: int, examples: Tensor, positions: Tensor) -> Tensor:
     """``(rows,)`` int32 keys: the expensive, well mixed part of the hash, once for each row."""
-    word: Any = 0  # a number, or a 0-d tensor where the seed is one
+    return _to_int32(_mix(_mix(examples.long() ^ site_word(seed, layer, site)) ^ positions.long()))
+
+
+def site_word(seed: int | Tensor, layer: int, site: int) -> Any:
+    """The part of :func:`row_keys` that all rows share: a number below 2^32, or a 0-d tensor where the seed is one."""
+    word: Any = 0
     for part in (seed & _MASK, seed >> 32, layer, site):
         word = _mix(word ^ part)
-    return _to_int32(_mix(_mix(examples.long() ^ word) ^ positions.long()))
+    return word
 
 
 def column_keys(columns: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every route offers: the same five functions, whoever computes them."""
+"""What every route offers: the same six functions, whoever computes them."""
 
 from typing import Protocol
 
@@ -32,3 +32,5 @@ class Route(Protocol):
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor: ...
 
     def dropout(self, x: Tensor, dropped: Dropout | None) -> Tensor: ...
+
+    def row_keys(self, seed: int | Tensor, layer: int, site: int, examples: Tensor, positions: Tensor) -> Tensor: ...

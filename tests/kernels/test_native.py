@@ -122,6 +122,30 @@ def test_dropout_masks_are_the_same_to_the_bit(probability):
     assert all(map(torch.equal, found, expected))
 
 
+@needs_compiler
+@pytest.mark.usefixtures("_compiled")
+@pytest.mark.parametrize("seed", [0, 1, 2**31 - 1, 2**63 - 1])
+def test_keys_of_rows_are_the_same_to_the_bit(seed):
+    examples, positions = torch.tensor([0, 1, 7, 2**31 + 5, 2**40 + 3, 9]), torch.arange(6) * 1000
+    for layer, site in ((0, Site.EMBEDDINGS), (11, Site.HEAD)):
+        found, expected = (route.row_keys(seed, layer, site, examples, positions) for route in (native, reference))
+        assert found.dtype == torch.int32
+        assert torch.equal(found, expected)
+        strided = native.row_keys(seed, layer, site, examples[::2], positions[::2])
+        assert torch.equal(strided, expected[::2])
+
+
+@needs_compiler
+@pytest.mark.usefixtures("_compiled")
+def test_gradients_of_columns_of_one_tensor_come_in_one_piece(batch):
+    fused = normal(12, 3 * 24).requires_grad_()
+    q, k, v = fused.chunk(3, dim=1)
+    out = native.attention(q, k, v, Layout.of(batch([5, 7])), heads=3)
+    assert [next_function[0].name() for next_function in out.grad_fn.next_functions if next_function[0]] == [
+        "torch::autograd::AccumulateGrad"
+    ]
+
+
 @pytest.fixture
 def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     """oneDNN is preferred, whoever made this processor."""

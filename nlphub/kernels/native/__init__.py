@@ -8,14 +8,15 @@ way of :mod:`nlphub.kernels.cpu`, so that a module answers with the same bits wh
 import torch
 from torch import Tensor
 
-from nlphub.kernels import cpu
+from nlphub.kernels import cpu, reference
+from nlphub.kernels.joining import joined
 from nlphub.kernels.layout import Layout
-from nlphub.kernels.native import products
+from nlphub.kernels.native import functions, products
 from nlphub.kernels.native.build import library
 from nlphub.kernels.native.functions import AddNorm, Attention, BiasGelu, Drop
 from nlphub.kernels.reference import Dropout
 
-__all__ = ["add_norm", "attention", "available", "bias_gelu", "dropout", "linear"]
+__all__ = ["add_norm", "attention", "available", "bias_gelu", "dropout", "linear", "row_keys"]
 
 
 def available() -> bool:
@@ -27,7 +28,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, *, heads: int, dr
     """As :func:`nlphub.kernels.reference.attention`."""
     if not _fits(q, k, v):
         return cpu.attention(q, k, v, layout, heads=heads, dropped=dropped)
-    mixed: Tensor = Attention.apply(q, k, v, layout, heads, dropped)  # type: ignore[no-untyped-call]
+    parts = (q, joined(k, v)) if len(q) != len(k) else (joined(q, k, v),)
+    mixed: Tensor = Attention.apply(layout, heads, dropped, *parts)  # type: ignore[no-untyped-call]
     return mixed
 
 
@@ -71,6 +73,13 @@ def dropout(x: Tensor, dropped: Dropout | None) -> Tensor:
         return cpu.dropout(x, dropped)
     out: Tensor = Drop.apply(x, dropped)  # type: ignore[no-untyped-call]
     return out
+
+
+def row_keys(seed: int | Tensor, layer: int, site: int, examples: Tensor, positions: Tensor) -> Tensor:
+    """As :func:`nlphub.kernels.reference.row_keys`, in one pass."""
+    if isinstance(seed, Tensor) or not (examples.dtype == positions.dtype == torch.int64 and examples.is_cpu and available()):
+        return reference.row_keys(seed, layer, site, examples, positions)
+    return functions.row_keys(reference.site_word(seed, layer, site), examples, positions)
 
 
 def _fits(*tensors: Tensor) -> bool:

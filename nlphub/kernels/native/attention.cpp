@@ -124,7 +124,8 @@ void softmax_back(const Heads& x, const Part& p, float* weights, float* slopes, 
 }
 
 void attend(const Heads& x, const Part& p, float* out, long stride, float* norms, Room& room) {
-    float *keys = room.of(p.k * p.wide + p.n * p.narrow + p.queries * (p.wide + p.narrow)), *values = keys + p.k * p.wide, *scores = values + p.n * p.narrow, *mixed = scores + p.queries * p.wide;
+    float* keys = room.of(p.k * p.wide + p.n * p.narrow + p.queries * (p.wide + p.narrow));
+    float *values = keys + p.k * p.wide, *scores = values + p.n * p.narrow, *mixed = scores + p.queries * p.wide;
     copy_columns(p.k_rows, x.k_stride, keys, p.n, p.k);
     copy_rows(p.v, x.v_stride, values, p.n, p.k);
     product(p.q, x.q_stride, 1, keys, p.wide, scores, p.wide, p.queries, p.wide, p.k);
@@ -133,8 +134,7 @@ void attend(const Heads& x, const Part& p, float* out, long stride, float* norms
     put_rows(mixed, out, stride, p.queries, p.k);
 }
 
-void attend_back(const Heads& x, const Part& p, const float* grad, const float* norms, float* dq, float* dk, float* dv, long stride,
-                 Room& room) {
+void attend_back(const Heads& x, const Part& p, const float* grad, const float* norms, float* dq, float* dk, float* dv, Room& room) {
     float* columns = room.of(2 * (p.k * p.wide + p.n * p.narrow + p.queries * (p.narrow + p.wide)) + p.wide);
     float *values = columns + p.k * p.wide, *keys = values + p.k * p.wide, *result = keys + p.n * p.narrow;
     float *query = result + p.n * p.narrow, *given = query + p.queries * p.narrow, *weights = given + p.queries * p.narrow;
@@ -143,21 +143,22 @@ void attend_back(const Heads& x, const Part& p, const float* grad, const float* 
     copy_columns(p.v, x.v_stride, values, p.n, p.k);
     copy_rows(p.k_rows, x.k_stride, keys, p.n, p.k);
     copy_rows(p.q, x.q_stride, query, p.queries, p.k);
-    copy_rows(grad, stride, given, p.queries, p.k);
+    copy_rows(grad, x.heads * p.k, given, p.queries, p.k);
     product(query, p.narrow, 1, columns, p.wide, weights, p.wide, p.queries, p.wide, p.k);
     product(given, p.narrow, 1, values, p.wide, slopes, p.wide, p.queries, p.wide, p.k);
     softmax_back(x, p, weights, slopes, plain, norms, 1.0f / std::sqrt(static_cast<float>(p.k)));
     product(slopes, p.wide, 1, keys, p.narrow, result, p.narrow, p.queries, p.narrow, p.n);
-    put_rows(result, dq, stride, p.queries, p.k);
+    put_rows(result, dq, x.q_stride, p.queries, p.k);
     product(slopes, 1, p.wide, query, p.narrow, result, p.narrow, p.n, p.narrow, p.queries);
-    put_rows(result, dk, stride, p.n, p.k);
+    put_rows(result, dk, x.k_stride, p.n, p.k);
     product(weights, 1, p.wide, given, p.narrow, result, p.narrow, p.n, p.narrow, p.queries);
-    put_rows(result, dv, stride, p.n, p.k);
+    put_rows(result, dv, x.v_stride, p.n, p.k);
 }
 
 }  // namespace
 
-// out (queries, h k) and norms (queries, h, 2): of each softmax the largest score and one by the sum. Sequences from b - 1 down: the longest first.
+// out (queries, h k) and norms (queries, h, 2): of each softmax the largest score, and one by the sum. Sequences from b - 1 down: the
+// longest first.
 PUBLIC void attention_forward(const Heads* x, float* out, float* norms) {
     long d = x->heads * x->size;
 #pragma omp parallel
@@ -172,9 +173,8 @@ PUBLIC void attention_forward(const Heads* x, float* out, float* norms) {
     }
 }
 
-// dq as q, dk and dv as k, all contiguous; grad as out.
+// dq as q, dk and dv as k and v, at the same strides; grad as out.
 PUBLIC void attention_backward(const Heads* x, const float* grad, const float* norms, float* dq, float* dk, float* dv) {
-    long d = x->heads * x->size;
 #pragma omp parallel
     {
         Room room;
@@ -182,9 +182,10 @@ PUBLIC void attention_backward(const Heads* x, const float* grad, const float* n
         for (long s = x->sequences - 1; s >= 0; s--)
             for (long head = 0; head < x->heads; head++) {
                 Part p = part(*x, s, head);
-                long asked = p.asked * d + head * p.k, first = x->starts[s] * d + head * p.k;
-                const float* norm = norms + 2 * (p.asked * x->heads + head * p.queries);
-                if (p.n) attend_back(*x, p, grad + asked, norm, dq + asked, dk + first, dv + first, d, room);
+                long column = head * p.k, first = x->starts[s];
+                const float *given = grad + p.asked * x->heads * p.k + column, *norm = norms + 2 * (p.asked * x->heads + head * p.queries);
+                float *to_k = dk + first * x->k_stride + column, *to_v = dv + first * x->v_stride + column;
+                if (p.n) attend_back(*x, p, given, norm, dq + p.asked * x->q_stride + column, to_k, to_v, room);
             }
     }
 }

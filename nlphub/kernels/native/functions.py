@@ -5,6 +5,7 @@ Notation: ``t`` rows, ``d`` width, ``b`` sequences, ``h`` heads.
 
 import ctypes
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -35,26 +36,27 @@ class _Heads(ctypes.Structure):
 
 
 class Attention(torch.autograd.Function):
-    """Of queries, keys and values ``(rows, d)``, which may be columns of one tensor."""
+    """Of queries, keys and values as columns of one tensor ``(rows, 3 d)``, or of queries ``(queries, d)`` and the rest ``(rows, 2 d)``."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: Layout, heads: int, dropped: Dropout | None) -> Tensor:
+    def forward(ctx: Any, layout: Layout, heads: int, dropped: Dropout | None, *given: Tensor) -> Tensor:
         """``(queries, d)``."""
-        q, k, v = (part if part.stride(1) == 1 else part.contiguous() for part in (q, k, v))
+        given = tuple(tensor.contiguous() for tensor in given)
+        q, *rest = _parts(given)
         out, norms = q.new_empty(q.shape), q.new_empty(q.shape[0], heads, 2)
-        ctx.save_for_backward(q, k, v, norms)
+        ctx.save_for_backward(norms, *given)
         ctx.about = (layout, heads, dropped)
-        _library().attention_forward(ctypes.byref(_heads(q, k, v, *ctx.about)), _at(out), _at(norms))
+        _library().attention_forward(ctypes.byref(_heads((q, *rest), *ctx.about)), _at(out), _at(norms))
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        """Of q, k and v."""
-        q, k, v, norms = ctx.saved_tensors
-        dq, dk, dv = (part.new_empty(part.shape) for part in (q, k, v))
-        grad = grad.contiguous()
-        _library().attention_backward(ctypes.byref(_heads(q, k, v, *ctx.about)), *map(_at, (grad, norms, dq, dk, dv)))
-        return dq, dk, dv, None, None, None
+        """Of what was given."""
+        norms, *given = ctx.saved_tensors
+        grads, grad = [torch.empty_like(tensor) for tensor in given], grad.contiguous()
+        heads = _heads(_parts(given), *ctx.about)
+        _library().attention_backward(ctypes.byref(heads), *map(_at, (grad, norms, *_parts(grads))))
+        return None, None, None, *grads
 
 
 class AddNorm(torch.autograd.Function):
@@ -119,6 +121,20 @@ class Drop(torch.autograd.Function):
         return _drop(grad, ctx.dropped), None
 
 
+def row_keys(word: int, examples: Tensor, positions: Tensor) -> Tensor:
+    """``(rows,)`` int32 hashes of examples and positions, int64, after the word of their site."""
+    examples, positions = examples.contiguous(), positions.contiguous()
+    keys = torch.empty(examples.shape, dtype=torch.int32)
+    _library().row_keys(ctypes.c_uint32(word), _at(examples), _at(positions), _long(examples.numel()), _at(keys))
+    return keys
+
+
+def _parts(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Queries, keys and values."""
+    *first, last = tensors
+    return *first, *last.chunk(3 - len(first), dim=1)
+
+
 def _drop(x: Tensor, dropped: Dropout) -> Tensor:
     x, (t, d) = x.contiguous(), x.shape
     out = torch.empty_like(x)
@@ -126,7 +142,8 @@ def _drop(x: Tensor, dropped: Dropout) -> Tensor:
     return out
 
 
-def _heads(q: Tensor, k: Tensor, v: Tensor, layout: Layout, heads: int, dropped: Dropout | None) -> _Heads:
+def _heads(parts: Sequence[Tensor], layout: Layout, heads: int, dropped: Dropout | None) -> _Heads:
+    q, k, v = parts
     places, single = layout.places(_CPU), int(q.shape[0] != k.shape[0])
     wide = -(-layout.longest // _LANES) * _LANES
     about = _Heads(

@@ -1,4 +1,5 @@
-// Training kernels for the rows of a packed batch: dropout + residual + LayerNorm, bias + GELU, dropout; forward and backward.
+// Training kernels for the rows of a packed batch: dropout + residual + LayerNorm, bias + GELU, dropout, forward and backward; and the keys
+// of dropout.
 //
 // Notation: t rows, d width.
 #include <vector>
@@ -16,6 +17,12 @@ inline void normal(float x, float& below, float& bell) {
     bell = exponential(-size * size);
     float tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)))) * bell * 0.5f;
     below = x < 0.0f ? tail : 1.0f - tail;
+}
+
+inline uint32_t mixed(uint32_t word) {
+    word = (word ^ (word >> 16)) * 0x7FEB352DU;
+    word = (word ^ (word >> 15)) * 0x846CA68BU;
+    return word ^ (word >> 16);
 }
 
 // sums (width,) of the partial sums (PARTS, width)
@@ -132,4 +139,11 @@ PUBLIC void dropout(const float* x, const int32_t* keys, const int32_t* columns,
 #pragma omp simd
         for (long i = 0; i < d; i++) to[i] = from[i] * (kept(key, columns[i], least) ? scale : 0.0f);
     }
+}
+
+// keys (t,) of rows: the hash of row_keys in nlphub/kernels/reference.py, after the word of their site.
+PUBLIC void row_keys(uint32_t word, const int64_t* examples, const int64_t* positions, long t, int32_t* keys) {
+#pragma omp simd
+    for (long row = 0; row < t; row++)
+        keys[row] = static_cast<int32_t>(mixed(mixed(static_cast<uint32_t>(examples[row]) ^ word) ^ static_cast<uint32_t>(positions[row])));
 }
