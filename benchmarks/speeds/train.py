@@ -23,8 +23,9 @@ from nlphub.recipe import TrainSettings
 from speeds.networks import classifier
 from speeds.rows import Bar, Options, Row, missing
 from speeds.texts import texts_of
-from speeds.timing import Timings, interleaved
-from speeds.training_peers import PlainLoop, Texts, TrainerThread, grouped, model_of, products_of, tokenised
+from speeds.timing import Timings, in_turns, interleaved
+from speeds.training_peers import PlainLoop, Texts, grouped, huggingface, model_of, products_of, tokenised
+from speeds.turns import Play, Turns, players
 
 BATCH, DROPOUT, SAME_STEPS, SAME = 32, 0.1, 20, 1e-4
 OURS, LOOP, DYNAMIC, FIXED, LIMIT = "nlphub", "best-tuned loop", "HF Trainer, dynamic padding", "HF Trainer, padding to 128", "products"
@@ -34,7 +35,6 @@ BARS = {
     ("nano", "long"): {LOOP: 1.3},
 }
 STEPS = {LOOP: 4, DYNAMIC: 3, FIXED: 1, LIMIT: 6, OURS: 6}  # of a turn; of long texts and larger networks one
-Variant = Callable[[], float | None]
 
 
 def run(options: Options) -> list[Row]:
@@ -50,7 +50,7 @@ def run(options: Options) -> list[Row]:
 def compared(name: str, lengths: str, options: Options) -> list[Row]:
     """One configuration on one length set: same losses first, then all variants in turns."""
     title, bars = f"train {name}/{lengths}", BARS.get((name, lengths), {})
-    module = functools.partial(_module, name, options.work, 512 if lengths == "long" else 128)
+    module = functools.partial(_module, name, lengths, options.work)
     texts = tokenised(module(), texts_of(lengths, 3200 if lengths != "long" else 640, options.data))
     if absent := [package for package in ("transformers", "accelerate") if find_spec(package) is None]:
         return [missing(title, f"pip install {' '.join(absent)}", [_bar(peer, least) for peer, least in bars.items()])]
@@ -61,7 +61,7 @@ def compared(name: str, lengths: str, options: Options) -> list[Row]:
     worst = largest_difference(module(), texts, settings)
     found = [Row(f"{title}, losses of {SAME_STEPS} steps without dropout", worst, None, None, "largest difference", told, (_SAME,))]
     with tempfile.TemporaryDirectory() as folder:
-        timings = measured(name, lengths, module, texts, settings, options, Path(folder))
+        timings = measured(name, lengths, texts, settings, options, Path(folder))
     for peer in timings.turns:
         if peer != OURS:
             ours, theirs, ratio = timings.rate(OURS, "wall"), timings.rate(peer, "wall"), timings.ratio(OURS, peer, "wall")
@@ -70,31 +70,42 @@ def compared(name: str, lengths: str, options: Options) -> list[Row]:
     return found
 
 
-def measured(
-    name: str, lengths: str, module: Callable[[], hub.Module], texts: Texts, settings: TrainSettings, options: Options, folder: Path
-) -> Timings:
-    """All variants in turns. The Trainer's stand where a bar asks for them or time does not matter."""
-    bars, batches = BARS.get((name, lengths), {}), epoch_after_epoch(texts, BATCH)
-    steps = STEPS if name == "nano" and lengths != "long" else dict.fromkeys(STEPS, 1)
-    threads = {
-        peer: TrainerThread(model_of(module(), dropout=DROPOUT), texts, settings, width=width, folder=folder)
-        for peer, width in ((DYNAMIC, 0), (FIXED, 128))
-        if peer in bars or not (options.quick or texts.lengths.max() > (width or 512))
-    }
-    loop = PlainLoop(model_of(module(), dropout=DROPOUT), texts, settings, grouped(texts, BATCH))
-    facts = hub.Trainer(module(), settings=settings, progress=False).steps(texts.rows)
-    products = products_of(name, texts, batches, size=BATCH)
-    variants: dict[str, Variant] = {
-        OURS: lambda: sum(next(facts).tokens for _ in range(steps[OURS])),
-        LOOP: lambda: loop.run(steps[LOOP]),
-        LIMIT: lambda: products.run(steps[LIMIT]),
-        **{peer: functools.partial(thread.run, steps[peer]) for peer, thread in threads.items()},
-    }
-    try:
-        return interleaved(variants, options.rounds or (5 if options.quick else 15))
-    finally:
-        for thread in threads.values():
-            thread.stop()
+def measured(name: str, lengths: str, texts: Texts, settings: TrainSettings, options: Options, folder: Path) -> Timings:
+    """All variants in turns, each in a process of its own. The Trainer's stand where a bar asks for them or time does not matter."""
+    bars, steps = BARS.get((name, lengths), {}), STEPS if name == "nano" and lengths != "long" else dict.fromkeys(STEPS, 1)
+    shared = (name, lengths, options.work, texts, settings)
+    plays: dict[str, tuple[Play, Sequence[Any]]] = {OURS: (_ours, shared), LOOP: (_loop, shared), LIMIT: (_products, shared)}
+    for peer, width in ((DYNAMIC, 0), (FIXED, 128)):
+        if peer in bars or not (options.quick or texts.lengths.max() > (width or 512)):
+            plays[peer] = (_huggingface, (*shared, width, folder / str(width)))
+    with players(plays, threads=options.threads) as found:
+        variants = {peer: functools.partial(player.turn, steps[peer]) for peer, player in found.items()}
+        return in_turns(variants, options.rounds or (3 if options.quick else 15))
+
+
+def _ours(turns: Turns, name: str, lengths: str, work: Path, texts: Texts, settings: TrainSettings) -> None:
+    facts = hub.Trainer(_module(name, lengths, work), settings=settings, progress=False).steps(texts.rows)
+    for steps in turns:
+        turns.done(sum(next(facts).tokens for _ in range(steps)))
+    facts.close()  # type: ignore[attr-defined]
+
+
+def _loop(turns: Turns, name: str, lengths: str, work: Path, texts: Texts, settings: TrainSettings) -> None:
+    loop = PlainLoop(model_of(_module(name, lengths, work), dropout=DROPOUT), texts, settings, grouped(texts, BATCH))
+    for steps in turns:
+        turns.done(loop.run(steps))
+
+
+def _products(turns: Turns, name: str, lengths: str, work: Path, texts: Texts, settings: TrainSettings) -> None:
+    products = products_of(name, texts, epoch_after_epoch(texts, BATCH), size=BATCH)
+    for steps in turns:
+        turns.done(products.run(steps))
+
+
+def _huggingface(
+    turns: Turns, name: str, lengths: str, work: Path, texts: Texts, settings: TrainSettings, width: int, folder: Path
+) -> None:
+    huggingface(turns, model_of(_module(name, lengths, work), dropout=DROPOUT), texts, settings, width=width, folder=folder)
 
 
 def largest_difference(module: hub.Module, texts: Texts, settings: TrainSettings) -> float:
@@ -138,10 +149,10 @@ def dropout_row(options: Options) -> Row:
     return Row("train, dropout of (640, 312)", ours, theirs, timings.ratio(OURS, "torch"), "ns a value", f"{options.threads} threads")
 
 
-def _module(name: str, work: Path, longest: int) -> hub.Module:
+def _module(name: str, lengths: str, work: Path) -> hub.Module:
     """A classifier of the configuration that cuts texts."""
     module: hub.Module = classifier(name, work, spread=1.0)
-    module.max_length = longest
+    module.max_length = 512 if lengths == "long" else 128
     return module
 
 

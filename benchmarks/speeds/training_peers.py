@@ -3,7 +3,6 @@
 All fine-tune the same ERNIE classifier from the same weights with the same recipe: AdamW with decay groups, clipping, batches of 32.
 """
 
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from nlphub.checkpoints.huggingface_config import config_to_huggingface
 from nlphub.kernels.native import products
 from nlphub.recipe import TrainSettings
 from speeds.networks import CONFIGURATIONS, Shape
+from speeds.turns import Turns
 
 MEGABATCH = 50  # batches that are sorted by length together, as the Trainer's group_by_length does
 
@@ -112,80 +112,46 @@ def grouped(texts: Texts, size: int, *, seed: int = 0) -> Iterator[Sequence[int]
         yield from (batches[place] for place in generator.permutation(len(batches)).tolist())
 
 
-class TrainerThread:
-    """`transformers.Trainer` in a thread of its own that waits between turns, so that no turn pays for its start."""
+def huggingface(turns: Turns, model: Any, texts: Texts, settings: TrainSettings, *, width: int, folder: Path) -> None:
+    """`transformers.Trainer`, which takes turns between its steps.
 
-    def __init__(self, model: Any, texts: Texts, settings: TrainSettings, *, width: int, folder: Path) -> None:
-        self._allowed, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self._tokens: deque[int] = deque()
-        self._learnt, self._wanted, self._width, self._ended = 0, 0, width, False
-        self._failure: BaseException | None = None
-        self._trainer = self._made(model, texts, settings, folder)
-        self._thread = threading.Thread(target=self._train, daemon=True)
-        self._thread.start()
-        self._wait()
+    Args:
+        width: tokens that every text is padded to; 0 = the longest of the batch.
+        folder: for its output.
+    """
+    import transformers
 
-    def run(self, steps: int) -> int:
-        """Let it take some steps; the tokens that it learnt from."""
-        self._learnt, self._wanted = 0, steps
-        self._allowed.release()
-        self._wait()
-        return self._learnt
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    batches: deque[int] = deque()  # tokens of those that are on their way
 
-    def stop(self) -> None:
-        """End the thread."""
-        self._ended = True
-        self._allowed.release()
-        self._thread.join()
+    def collate(rows: Sequence[int]) -> dict[str, Tensor]:
+        batches.append(int(texts.lengths[list(rows)].sum()))
+        return texts.padded(rows, width)
 
-    def _wait(self) -> None:
-        self._done.acquire()
-        if self._failure is not None:
-            raise self._failure
+    class Pauses(transformers.TrainerCallback):  # type: ignore[misc]
+        wanted = learnt = 0
 
-    def _train(self) -> None:
-        try:
-            self._trainer.train()
-        except BaseException as failure:  # told to the thread that waits
-            self._failure = failure
-        self._done.release()
+        def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            self.begin(control)
 
-    def _step_ended(self, control: Any) -> None:
-        self._learnt += self._tokens.popleft()
-        self._wanted -= 1
-        if self._wanted == 0:
-            self._pause(control)
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            self.wanted, self.learnt = self.wanted - 1, self.learnt + batches.popleft()
+            if self.wanted == 0:
+                turns.done(self.learnt)
+                self.begin(control)
 
-    def _pause(self, control: Any) -> None:
-        self._done.release()
-        self._allowed.acquire()
-        control.should_training_stop = self._ended
+        def begin(self, control: Any) -> None:
+            self.wanted, self.learnt = next(turns, 0), 0
+            control.should_training_stop = self.wanted == 0
 
-    def _made(self, model: Any, texts: Texts, settings: TrainSettings, folder: Path) -> Any:
-        import transformers
-
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-        outer = self
-
-        class Turns(transformers.TrainerCallback):  # type: ignore[misc]
-            def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-                outer._pause(control)
-
-            def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-                outer._step_ended(control)
-
-        def collate(rows: Sequence[int]) -> dict[str, Tensor]:
-            self._tokens.append(int(texts.lengths[list(rows)].sum()))
-            return texts.padded(rows, self._width)
-
-        arguments = transformers.TrainingArguments(
-            output_dir=str(folder), per_device_train_batch_size=settings.batch_size, max_steps=10**6, save_strategy="no", report_to="none",
-            logging_steps=10**6, disable_tqdm=True, use_cpu=True, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay,
-            max_grad_norm=settings.clip or 0.0, lr_scheduler_type="constant", remove_unused_columns=False, dataloader_drop_last=True,
-        )  # fmt: skip
-        rows = list(range(len(texts.ids)))
-        return transformers.Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[Turns()])
+    arguments = transformers.TrainingArguments(
+        output_dir=str(folder), per_device_train_batch_size=settings.batch_size, max_steps=10**6, save_strategy="no", report_to="none",
+        logging_steps=10**6, disable_tqdm=True, use_cpu=True, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay,
+        max_grad_norm=settings.clip or 0.0, lr_scheduler_type="constant", remove_unused_columns=False, dataloader_drop_last=True,
+    )  # fmt: skip
+    rows = list(range(len(texts.ids)))
+    transformers.Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[Pauses()]).train()
 
 
 class Products:
