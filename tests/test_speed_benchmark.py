@@ -1,5 +1,6 @@
 """``benchmarks/speed.py`` on toy networks: the timing, the rows and their bars, missing peers, what is printed and drawn."""
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import speed
-from speeds import children, machine, networks, peers, predicting, scaling, show, starting, texts, timing
+from speeds import children, machine, networks, peers, predicting, scaling, show, starting, texts, timing, turns
 from speeds.rows import Bar, Options, Row, missing
 
 LEAST, MOST = Bar("at least two", 2.0), Bar("at most three", 3.0, kind="most", of="ours")
@@ -62,6 +63,49 @@ def test_timing_of_nothing_is_refused() -> None:
         timing.interleaved({}, 0)
     with pytest.raises(ValueError, match=r"did 0\.0 units"):
         timing.timed(lambda: 0.0)
+
+
+PLAYS = """
+import os, torch
+
+def counted(turns, label, units):
+    for steps in turns:
+        sum(range(200_000 * steps))
+        turns.done(units)
+
+def broken(turns):
+    raise ValueError(f"no weights, {torch.get_num_threads()} threads")
+
+def gone(turns):
+    os._exit(7)
+"""
+
+
+@pytest.fixture
+def plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    (tmp_path / "toy_plays.py").write_text(PLAYS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("toy_plays")
+    del sys.modules["toy_plays"]
+
+
+def test_variants_in_processes_of_their_own_take_turns(plays: Any) -> None:
+    given = {"one": (plays.counted, ("a", 1.0)), "ten": (plays.counted, ("b", 10.0))}
+    with turns.players(given, threads=1) as found:
+        seconds = {name: player.turn(20) for name, player in found.items()}
+        pids = {player._process.pid for player in found.values()}
+    assert len(pids) == 2
+    assert all(each.wall > 0 and each.cpu > 0 for each in seconds.values())
+    assert seconds["ten"].cpu < seconds["one"].cpu, "the same work, told for a tenth of it"
+    assert all(player._process.exitcode == 0 for player in found.values())
+
+
+def test_a_variant_that_fails_says_why(plays: Any) -> None:
+    with turns.players({"broken": (plays.broken, ()), "gone": (plays.gone, ())}, threads=1) as found:
+        with pytest.raises(RuntimeError, match="no weights, 1 threads"):
+            found["broken"].turn(1)
+        with pytest.raises(RuntimeError, match="exit code 7"):
+            found["gone"].turn(1)
 
 
 def test_bars_are_reached_missed_or_open() -> None:

@@ -8,7 +8,7 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -69,10 +69,10 @@ class Player:
         Raises:
             RuntimeError: the process failed; with what it said.
         """
-        self._pipe.send(steps)
         try:
+            self._pipe.send(steps)
             found = self._pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             self._process.join()
             raise RuntimeError(f"the process of a variant ended with exit code {self._process.exitcode}") from None
         if not isinstance(found, Seconds):
@@ -81,7 +81,7 @@ class Player:
 
     def close(self) -> None:
         """End the process."""
-        if self._process.is_alive():
+        with suppress(OSError):  # it has ended already
             self._pipe.send(None)
         self._process.join()
 

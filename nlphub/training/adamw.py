@@ -18,6 +18,7 @@ from torch.optim.adamw import adamw
 _TINY = 1e-6  # added to the norm that gradients are clipped to, as in torch.nn.utils.clip_grad_norm_
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _ROWS, _WAITING = "rows", "waiting"
+_OPTIONS = ("lr", "betas", "eps", "weight_decay")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +97,11 @@ class AdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step; gradients of embeddings may be sparse."""
+        alike: dict[tuple[Any, ...], list[nn.Parameter]] = {}  # groups of layers have one rate more often than not: fewer calls
         for group in self.param_groups:
-            self._step(group)
+            alike.setdefault(tuple(_fixed(group[name]) for name in _OPTIONS), []).extend(group["params"])
+        for options, parameters in alike.items():
+            self._step(parameters, **dict(zip(_OPTIONS, options, strict=True)))
         self._gathered, self._divisor = {}, None
 
     @torch.no_grad()
@@ -127,22 +131,21 @@ class AdamW(torch.optim.AdamW):
         for parameter, rows in wanted.items():
             self.only(parameter, rows)
 
-    def _step(self, group: dict[str, Any]) -> None:
-        moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+    def _step(self, parameters: Iterable[nn.Parameter], *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float) -> None:
+        moved = [parameter for parameter in parameters if parameter.grad is not None]
         gradients = [self._gradient(parameter) for parameter in moved]
         states = [self._state(parameter) for parameter in moved]
         tables = [self._tables.get(parameter) for parameter in moved]
         weights = [p if table is None else p.index_select(0, table.rows) for p, table in zip(moved, tables, strict=True)]
-        beta1, beta2 = group["betas"]
         first, second, steps = ([state[name] for state in states] for name in (*_MOMENTS, "step"))
         adamw(
             weights, gradients, first, second, [], steps, fused=True, grad_scale=self._divisor, amsgrad=False, maximize=False,
-            beta1=beta1, beta2=beta2, lr=group["lr"], weight_decay=group["weight_decay"], eps=group["eps"],
+            beta1=betas[0], beta2=betas[1], lr=lr, weight_decay=weight_decay, eps=eps,
         )  # fmt: skip
         for parameter, state, weight, table in zip(moved, states, weights, tables, strict=True):
             if table is not None:
                 parameter.index_copy_(0, table.rows, weight)
-                state[_WAITING] = state.get(_WAITING, 1.0) * (1.0 - group["lr"] * group["weight_decay"])
+                state[_WAITING] = state.get(_WAITING, 1.0) * (1.0 - lr * weight_decay)
 
     def _gradient(self, parameter: nn.Parameter) -> Tensor:
         """Of the rows that are learnt; a dense gradient means that all are."""
@@ -184,6 +187,10 @@ class AdamW(torch.optim.AdamW):
         if parameter in self.state:
             state = self.state[parameter]
             state |= {name: state[name].index_select(0, rows) for name in _MOMENTS} | {_ROWS: rows}
+
+
+def _fixed(option: Any) -> Any:
+    return tuple(option) if isinstance(option, list) else option  # what was loaded may be a list
 
 
 def clip(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], limit: float | None) -> float:
