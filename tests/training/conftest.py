@@ -12,7 +12,7 @@ ROWS = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rows() -> list[tuple[str, str]]:
     return ROWS
 

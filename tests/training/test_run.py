@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,16 +22,42 @@ from nlphub.errors import InputError
 def desk(rows: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with training and test data."""
     monkeypatch.chdir(tmp_path)
+    return with_data(tmp_path, rows)
+
+
+def with_data(folder: Path, rows: list[tuple[str, str]]) -> Path:
     for name in ("train", "test"):
-        with (tmp_path / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows([("text", "label"), *rows])
-    return tmp_path
+    return folder
 
 
 @pytest.fixture
-def arguments(small_folder: Path, desk: Path) -> list[str]:
+def arguments(recipe: list[str], desk: Path) -> list[str]:
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def recipe(small_folder: Path) -> list[str]:
     small = ["module.name=null", f"module.directory={small_folder}", "data.train=train.csv", "data.test=test.csv", "data.split={dev: 0.25}"]
     return ["intent", *small, "train.method=finetune", "train.epochs=2", "train.batch_size=8", "train.learning_rate=3e-3"]
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: list[str], rows: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which the recipe was carried out, and what the command printed; once, for tests of what comes after."""
+    folder = with_data(tmp_path_factory.mktemp("finished"), rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NLPHUB_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.chdir(folder)
+        return folder, run("finetune", *recipe)
+
+
+@pytest.fixture
+def output(finished: tuple[Path, str], desk: Path) -> str:
+    """What the command printed whose run and artefact are in the current folder."""
+    shutil.copytree(finished[0], desk, dirs_exist_ok=True)
+    return finished[1]
 
 
 def run(*words: str, code: int = 0) -> str:
@@ -42,8 +69,7 @@ def run(*words: str, code: int = 0) -> str:
     return result.stdout
 
 
-def test_a_run_leaves_everything_that_is_promised(arguments: list[str], desk: Path) -> None:
-    output = run("finetune", *arguments)
+def test_a_run_leaves_everything_that_is_promised(output: str, desk: Path) -> None:
     folder = desk / "runs" / "intent"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     promised = {"recipe.yaml", "lock.json", "metrics.jsonl", "best/model.safetensors", "best/config.json", "last/training_state.json"}
@@ -74,14 +100,15 @@ def test_the_same_recipe_twice_gives_the_same_weights_digest(arguments: list[str
     assert first["metrics"] == second["metrics"]
 
 
-def test_the_resolved_recipe_of_a_run_repeats_it(arguments: list[str]) -> None:
-    first = json.loads(run("finetune", *arguments, "--json"))
+@pytest.mark.usefixtures("output")
+def test_the_resolved_recipe_of_a_run_repeats_it(desk: Path) -> None:
     again = json.loads(run("finetune", "runs/intent/recipe.yaml", "run.folder=runs/again", "export.folder=null", "--json"))
-    assert first["weights_sha256"] == again["weights_sha256"]
+    lock = json.loads((desk / "runs" / "intent" / "lock.json").read_text("utf-8"))
+    assert again["weights_sha256"] == lock["result"]["weights_sha256"]
 
 
-def test_artefact_run_and_module_answer_alike(arguments: list[str], desk: Path) -> None:
-    run("finetune", *arguments)
+@pytest.mark.usefixtures("output")
+def test_artefact_run_and_module_answer_alike(desk: Path) -> None:
     texts = ["请问还剩多少钱", "卡丢了", "", "怎么汇款" * 60]
     answers = [[json.loads(line) for line in run("predict", folder, *texts).splitlines()] for folder in ("dist/intent", "runs/intent")]
     assert [answer["label"] for answer in answers[0]] == [answer["label"] for answer in answers[1]]
@@ -98,8 +125,8 @@ def test_a_run_is_not_overwritten_without_being_told(arguments: list[str]) -> No
     assert "give one of them" in run("finetune", *arguments, "--overwrite", "--resume", code=2)
 
 
+@pytest.mark.usefixtures("output")
 def test_nothing_of_the_users_is_overwritten(arguments: list[str], desk: Path) -> None:
-    run("finetune", *arguments)
     assert "dist/intent" in run("finetune", *arguments, "run.folder=runs/other", code=2), "the artefact of the first run"
     run("finetune", *arguments, "run.folder=runs/other", "--overwrite")
     (desk / "runs" / "intent" / "notes.md").write_text("precious")
@@ -171,8 +198,6 @@ def test_what_would_fail_after_the_training_fails_before_it(change: str, message
 
 
 def test_the_code_of_a_folder_that_a_recipe_or_command_names_is_never_run(arguments: list[str], small_folder: Path, desk: Path) -> None:
-    import shutil
-
     theirs = desk / "theirs"
     shutil.copytree(small_folder, theirs)
     (theirs / "transformer.py").write_text("raise SystemExit('executed')")
@@ -194,8 +219,6 @@ def test_a_run_killed_while_it_begins_can_be_started_again(arguments: list[str],
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_again_on_resume(arguments: list[str], desk: Path) -> None:
-    import shutil
-
     whole = json.loads(run("finetune", *arguments, "export.folder=null", "--json"))
     for name in ("best", "last", "report"):
         shutil.rmtree(desk / "runs" / "intent" / name)
@@ -228,8 +251,8 @@ def test_commands_end_with_their_exit_codes(desk: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_predicting_reads_standard_input_and_files(arguments: list[str], desk: Path) -> None:
-    run("finetune", *arguments)
+@pytest.mark.usefixtures("output")
+def test_predicting_reads_standard_input_and_files() -> None:
     result = CliRunner().invoke(app, ["predict", "dist/intent", "-"], input="卡丢了\n还剩多少钱\n")
     assert [json.loads(line)["text"] for line in result.stdout.splitlines() if line.startswith("{")] == ["卡丢了", "还剩多少钱"]
     result = CliRunner().invoke(app, ["predict", "dist/intent", "-"], input="卡丢了\r\n还剩多少钱".encode("gb18030"))
