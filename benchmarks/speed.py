@@ -4,7 +4,7 @@
                                [--configurations nano,medium] [--lengths service,long] [--most-rows 1000000] [--paddle PYTHON]
 
 Sections: train, tokenize, predict, start, scaling, parity (the same loss and score as a plain loop); all = the first four. ``--quick``
-measures what the bars of nano on service texts ask for, in under a minute once networks and graphs are made (``--work``, build/speed, keeps
+measures what the bars of nano on service texts ask for, each section in about a minute or less once networks and graphs are made (``--work``, build/speed, keeps
 them). Without it: nano on service, news and long texts, medium, base and ernie_tiny on service texts; with ``--configurations`` and
 ``--lengths``, each of one with each of the other.
 

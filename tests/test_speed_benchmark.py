@@ -78,6 +78,9 @@ def broken(turns):
 
 def gone(turns):
     os._exit(7)
+
+def threads():
+    return torch.get_num_threads()
 """
 
 
@@ -98,6 +101,10 @@ def test_variants_in_processes_of_their_own_take_turns(plays: Any) -> None:
     assert all(each.wall > 0 and each.cpu > 0 for each in seconds.values())
     assert seconds["ten"].cpu < seconds["one"].cpu, "the same work, told for a tenth of it"
     assert all(player._process.exitcode == 0 for player in found.values())
+
+
+def test_a_process_of_its_own_gives_back_what_a_function_does(plays: Any) -> None:
+    assert turns.apart(plays.threads, threads=1) == 1
 
 
 def test_a_variant_that_fails_says_why(plays: Any) -> None:

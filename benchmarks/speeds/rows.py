@@ -11,7 +11,7 @@ class Options:
     """What all sections are given.
 
     Attributes:
-        quick: only what bars ask for, with few rounds: the sections together in under 60 seconds.
+        quick: only what bars ask for, with few rounds: each section in about a minute or less.
         threads: processor threads of ours and of every peer.
         rounds: rounds of interleaved variants, ``None`` = the section's own number.
         configurations: names of `speeds.networks.CONFIGURATIONS` to measure, for the sections with more than one.

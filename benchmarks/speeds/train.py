@@ -6,7 +6,8 @@ hidden rows and attention, batches of 32, fp32); a row compares real tokens a se
 
 import functools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from speeds.rows import Bar, Options, Row, missing
 from speeds.texts import texts_of
 from speeds.timing import Timings, in_turns, interleaved
 from speeds.training_peers import PlainLoop, Texts, grouped, huggingface, model_of, products_of, tokenised
-from speeds.turns import Play, Turns, players
+from speeds.turns import Play, Player, Turns, apart, players
 
 BATCH, DROPOUT, SAME_STEPS, SAME = 32, 0.1, 20, 1e-4
 OURS, LOOP, DYNAMIC, FIXED, LIMIT = "nlphub", "best-tuned loop", "HF Trainer, dynamic padding", "HF Trainer, padding to 128", "products"
@@ -34,7 +35,7 @@ BARS = {
     ("medium", "service"): {LOOP: 1.4},
     ("nano", "long"): {LOOP: 1.3},
 }
-STEPS = {LOOP: 4, DYNAMIC: 3, FIXED: 1, LIMIT: 6, OURS: 6}  # of a turn; of long texts and larger networks one
+STEPS = {LOOP: 4, DYNAMIC: 2, FIXED: 1, LIMIT: 6, OURS: 6}  # of a turn; of long texts and larger networks one
 
 
 def run(options: Options) -> list[Row]:
@@ -50,18 +51,20 @@ def run(options: Options) -> list[Row]:
 def compared(name: str, lengths: str, options: Options) -> list[Row]:
     """One configuration on one length set: same losses first, then all variants in turns."""
     title, bars = f"train {name}/{lengths}", BARS.get((name, lengths), {})
-    module = functools.partial(_module, name, lengths, options.work)
-    texts = tokenised(module(), texts_of(lengths, 3200 if lengths != "long" else 640, options.data))
+    texts = tokenised(_module(name, lengths, options.work), texts_of(lengths, 3200 if lengths != "long" else 640, options.data))
     if absent := [package for package in ("transformers", "accelerate") if find_spec(package) is None]:
         return [missing(title, f"pip install {' '.join(absent)}", [_bar(peer, least) for peer, least in bars.items()])]
     settings = TrainSettings(
         batch_size=BATCH, dropout=DROPOUT, learning_rate=5e-5, schedule="constant", warmup=0.0, epochs=1000, evaluate_every=10**9
     )
     told = f"batch {BATCH}, {options.threads} threads, mean {texts.lengths.mean():.1f} tokens, torch {torch.__version__}"
-    worst = largest_difference(module(), texts, settings)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        plays = _plays(name, lengths, texts, settings, options, Path(folder))
+        started = stack.enter_context(players(plays, threads=options.threads))
+        judged = texts.shorter_half() if options.quick else texts
+        worst = apart(largest_difference, name, lengths, options.work, judged, settings, threads=options.threads)  # while they start
+        timings = measured(name, lengths, started, options)
     found = [Row(f"{title}, losses of {SAME_STEPS} steps without dropout", worst, None, None, "largest difference", told, (_SAME,))]
-    with tempfile.TemporaryDirectory() as folder:
-        timings = measured(name, lengths, texts, settings, options, Path(folder))
     for peer in timings.turns:
         if peer != OURS:
             ours, theirs, ratio = timings.rate(OURS, "wall"), timings.rate(peer, "wall"), timings.ratio(OURS, peer, "wall")
@@ -70,17 +73,23 @@ def compared(name: str, lengths: str, options: Options) -> list[Row]:
     return found
 
 
-def measured(name: str, lengths: str, texts: Texts, settings: TrainSettings, options: Options, folder: Path) -> Timings:
-    """All variants in turns, each in a process of its own. The Trainer's stand where a bar asks for them or time does not matter."""
-    bars, steps = BARS.get((name, lengths), {}), STEPS if name == "nano" and lengths != "long" else dict.fromkeys(STEPS, 1)
-    shared = (name, lengths, options.work, texts, settings)
+def measured(name: str, lengths: str, started: Mapping[str, Player], options: Options) -> Timings:
+    """All variants in turns."""
+    steps = STEPS if name == "nano" and lengths != "long" else dict.fromkeys(STEPS, 1)
+    variants = {peer: functools.partial(player.turn, steps[peer]) for peer, player in started.items()}
+    return in_turns(variants, options.rounds or (3 if options.quick else 15))
+
+
+def _plays(
+    name: str, lengths: str, texts: Texts, settings: TrainSettings, options: Options, folder: Path
+) -> dict[str, tuple[Play, Sequence[Any]]]:
+    """The variants, each for a process of its own. The Trainer's stand where a bar asks for them or time does not matter."""
+    bars, shared = BARS.get((name, lengths), {}), (name, lengths, options.work, texts, settings)
     plays: dict[str, tuple[Play, Sequence[Any]]] = {OURS: (_ours, shared), LOOP: (_loop, shared), LIMIT: (_products, shared)}
     for peer, width in ((DYNAMIC, 0), (FIXED, 128)):
         if peer in bars or not (options.quick or texts.lengths.max() > (width or 512)):
             plays[peer] = (_huggingface, (*shared, width, folder / str(width)))
-    with players(plays, threads=options.threads) as found:
-        variants = {peer: functools.partial(player.turn, steps[peer]) for peer, player in found.items()}
-        return in_turns(variants, options.rounds or (3 if options.quick else 15))
+    return plays
 
 
 def _ours(turns: Turns, name: str, lengths: str, work: Path, texts: Texts, settings: TrainSettings) -> None:
@@ -108,9 +117,9 @@ def _huggingface(
     huggingface(turns, model_of(_module(name, lengths, work), dropout=DROPOUT), texts, settings, width=width, folder=folder)
 
 
-def largest_difference(module: hub.Module, texts: Texts, settings: TrainSettings) -> float:
+def largest_difference(name: str, lengths: str, work: Path, texts: Texts, settings: TrainSettings) -> float:
     """Of our losses and the plain loop's over the same batches, from the same weights, without dropout."""
-    settings = settings.model_copy(update={"dropout": 0.0})
+    module, settings = _module(name, lengths, work), settings.model_copy(update={"dropout": 0.0})
     loop = PlainLoop(model_of(module, dropout=0.0), texts, settings, epoch_after_epoch(texts, BATCH, seed=settings.seed))
     facts = hub.Trainer(module, settings=settings, progress=False).steps(texts.rows)
     ours = [next(facts).loss for _ in range(SAME_STEPS)]
@@ -143,7 +152,7 @@ def dropout_row(options: Options) -> Row:
             OURS: lambda: twenty(lambda x: kernels.dropout(x, Dropout(DROPOUT, keys))),
             "torch": lambda: twenty(lambda x: F.dropout(x, DROPOUT)),
         },
-        options.rounds or 7,
+        options.rounds or (3 if options.quick else 7),
     )
     ours, theirs = (timings.seconds(name, "cpu") for name in (OURS, "torch"))
     return Row("train, dropout of (640, 312)", ours, theirs, timings.ratio(OURS, "torch"), "ns a value", f"{options.threads} threads")

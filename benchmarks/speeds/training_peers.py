@@ -42,6 +42,11 @@ class Texts:
     def lengths(self) -> np.ndarray[Any, Any]:
         return np.array([len(ids) for ids in self.ids])
 
+    def shorter_half(self) -> "Texts":
+        """Those below the median length: batches of them have little padding."""
+        kept = np.flatnonzero(self.lengths < np.median(self.lengths))
+        return Texts([self.rows[row] for row in kept], [self.ids[row] for row in kept], self.labels[kept])
+
     def padded(self, batch: Sequence[int], width: int = 0) -> dict[str, Tensor]:
         """A batch as transformers takes it, as wide as its longest text or as ``width``."""
         width = width or max(len(self.ids[row]) for row in batch)

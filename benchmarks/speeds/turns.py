@@ -8,15 +8,17 @@ import gc
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from speeds.timing import Seconds, cpu_seconds
 
+Result = TypeVar("Result")
 _CONTEXT = get_context("forkserver")
 _IMPORTED_ONCE = ["nlphub.training.trainer", "transformers.trainer", "transformers.models.ernie.modeling_ernie"]
 
@@ -95,6 +97,12 @@ def players(plays: dict[str, tuple[Play, Sequence[Any]]], *, threads: int) -> It
         for player in found.values():
             stack.callback(player.close)
         yield found
+
+
+def apart(function: Callable[..., Result], *arguments: Any, threads: int) -> Result:
+    """What a function of a module gives back in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=_CONTEXT, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def _serve(pipe: Connection, threads: int, play: Play, arguments: Sequence[Any]) -> None:
