@@ -70,6 +70,7 @@ import os, torch
 
 def counted(turns, label, units):
     for steps in turns:
+        print("chatter", flush=True)
         sum(range(200_000 * steps))
         turns.done(units)
 
@@ -92,7 +93,7 @@ def plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     del sys.modules["toy_plays"]
 
 
-def test_variants_in_processes_of_their_own_take_turns(plays: Any) -> None:
+def test_variants_in_processes_of_their_own_take_turns(plays: Any, capfd: pytest.CaptureFixture[str]) -> None:
     given = {"one": (plays.counted, ("a", 1.0)), "ten": (plays.counted, ("b", 10.0))}
     with turns.players(given, threads=1) as found:
         seconds = {name: player.turn(20) for name, player in found.items()}
@@ -101,6 +102,7 @@ def test_variants_in_processes_of_their_own_take_turns(plays: Any) -> None:
     assert all(each.wall > 0 and each.cpu > 0 for each in seconds.values())
     assert seconds["ten"].cpu < seconds["one"].cpu, "the same work, told for a tenth of it"
     assert all(player._process.exitcode == 0 for player in found.values())
+    assert "chatter" not in capfd.readouterr().out, "--json prints JSON alone"
 
 
 def test_a_process_of_its_own_gives_back_what_a_function_does(plays: Any) -> None:

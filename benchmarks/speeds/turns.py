@@ -5,6 +5,7 @@ soon as there are more of them than cores; what one variant frees decides how th
 """
 
 import gc
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -106,6 +107,7 @@ def apart(function: Callable[..., Result], *arguments: Any, threads: int) -> Res
 
 
 def _serve(pipe: Connection, threads: int, play: Play, arguments: Sequence[Any]) -> None:
+    os.dup2(2, 1)  # what variants print has no place among our results
     torch.set_num_threads(threads)
     try:
         play(Turns(pipe), *arguments)
