@@ -141,7 +141,7 @@ def only(operations: Sequence[str], device: torch.device) -> Iterator[None]:
         candidate = dispatch.candidates(operation)[-1]
         return dispatch.Choice(candidate, candidate.load(operation), ())
 
-    every = ("attention", "add_norm", "bias_gelu", "dropout", "linear")
+    every = ("attention", "add_norm", "bias_gelu", "dropout", "linear", "row_keys")
     mixed = {name: getattr(operators if name in operations else cpu, name) for name in every}
     dispatch.choose = choose
     if device.type == "cpu":

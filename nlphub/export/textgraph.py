@@ -46,7 +46,7 @@ from nlphub.text.tokenizers import Tokenizer
 TASKS = ("seq-cls", "text-matching")  # tasks whose answers are those of nlphub.tasks.predictions.classify
 PAIRED = ("text-matching",)  # those that always take two texts
 
-BATCH_TOKENS = 2048  # of a batch of the proof with its padding, which is a quarter of that (of 8192 it is three quarters)
+BATCH_TOKENS = 2048  # of a batch of the proof, padding included: a quarter of it (with 8192 it would be three quarters)
 _MARGIN = 1e-5  # answers that are this near to another one, or to their threshold, may differ
 
 
