@@ -64,7 +64,8 @@ def compared(name: str, lengths: str, options: Options) -> list[Row]:
         judged = texts.shorter_half() if options.quick else texts
         worst = apart(largest_difference, name, lengths, options.work, judged, settings, threads=options.threads)  # while they start
         timings = measured(name, lengths, started, options)
-    found = [Row(f"{title}, losses of {SAME_STEPS} steps without dropout", worst, None, None, "largest difference", told, (_SAME,))]
+    which = f"{told}; texts shorter than the median" if options.quick else told
+    found = [Row(f"{title}, losses of {SAME_STEPS} steps without dropout", worst, None, None, "largest difference", which, (_SAME,))]
     for peer in timings.turns:
         if peer != OURS:
             ours, theirs, ratio = timings.rate(OURS, "wall"), timings.rate(peer, "wall"), timings.ratio(OURS, peer, "wall")
