@@ -143,6 +143,7 @@ def only(operations: Sequence[str], device: torch.device) -> Iterator[None]:
 
     every = ("attention", "add_norm", "bias_gelu", "dropout", "linear", "row_keys")
     mixed = {name: getattr(operators if name in operations else cpu, name) for name in every}
+    mixed["linear_gelu"] = (operators if "bias_gelu" in operations else cpu).linear_gelu
     dispatch.choose = choose
     if device.type == "cpu":
         dispatch.on_cpu = lambda: SimpleNamespace(**mixed)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 import nlphub as hub
 from nlphub.checkpoints.huggingface import to_huggingface
 from nlphub.checkpoints.huggingface_config import config_to_huggingface
-from nlphub.kernels.native import products
 from nlphub.recipe import TrainSettings
 from speeds.networks import CONFIGURATIONS, Shape
 from speeds.turns import Turns
@@ -180,12 +179,8 @@ class Products:
             rows = [count] * len(self.whole) + [len(batch)] * len(self.first)
             for (k, n), t, (weight, gradient) in zip((*self.whole, *self.first), rows, self.weights, strict=True):
                 x, y = self.inputs[k][:t], self.inputs[n][:t]
-                if products.fits(x, weight):  # as a step of ours does it
-                    products.product(x, weight, None)
-                    products.product(y, weight.t(), None)
-                else:
-                    torch.mm(x, weight.t(), out=self.outputs[n][:t])
-                    torch.mm(y, weight, out=self.outputs[k][:t])
+                torch.mm(x, weight.t(), out=self.outputs[n][:t])
+                torch.mm(y, weight, out=self.outputs[k][:t])
                 torch.mm(y.t(), x, out=gradient)
             tokens += count
         return tokens

@@ -36,6 +36,7 @@ __all__ = [
     "dropout",
     "explain",
     "linear",
+    "linear_gelu",
     "takes_shift",
 ]
 
@@ -92,6 +93,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if x.is_cpu and not torch.compiler.is_exporting():
         return dispatch.on_cpu().linear(x, weight, bias)
     return reference.linear(x, weight, bias)
+
+
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
+    """``activation(x W^T + b)``; arguments as :func:`nlphub.kernels.reference.linear_gelu`."""
+    if x.is_cpu:
+        return dispatch.on_cpu().linear_gelu(x, weight, bias, activation=activation)
+    return bias_gelu(reference.linear(x, weight), bias, activation=activation)
 
 
 def dropout(x: Tensor, dropped: Dropout | None) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from nlphub.kernels.layout import Layout, Run
 from nlphub.kernels.reference import ACTIVATIONS, Dropout, attention_columns, dropout, keep, linear, row_keys
 
-__all__ = ["add_norm", "attention", "bias_gelu", "dropout", "linear", "row_keys"]
+__all__ = ["add_norm", "attention", "bias_gelu", "dropout", "linear", "linear_gelu", "row_keys"]
 
 _SHORT = 256  # tokens
 
@@ -56,6 +56,11 @@ def add_norm(
 def bias_gelu(x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
     """As :func:`nlphub.kernels.reference.bias_gelu`, but overwrites ``x``: a fresh tensor costs a third of the product that made it."""
     return ACTIVATIONS[activation](x.add_(bias))
+
+
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
+    """As :func:`nlphub.kernels.reference.linear_gelu`."""
+    return bias_gelu(linear(x, weight), bias, activation=activation)
 
 
 def _heads_first(rows: Tensor, run: Run, heads: int) -> Tensor:

@@ -50,9 +50,9 @@ def computing(device: str) -> str:
     """What trainings on ``cpu`` or ``cuda`` compute with, for the record: two runs with equal words of it can be equal bit by bit."""
     if device != "cpu" or dispatch.on_cpu().__name__ != "nlphub.kernels.native":
         return paths.kernels()
-    from nlphub.kernels.native import build, products
+    from nlphub.kernels.native import build
 
-    return f"native {found}{' onednn' if products.preferred() else ''}" if (found := build.digest()) else "builtin"
+    return f"native {found}" if (found := build.digest()) else "builtin"
 
 
 def _on_cpu() -> list[str]:
@@ -68,11 +68,7 @@ def _native() -> list[str]:
     lines = [f"route      cpu: {_ON_CPU['cpu']}", f"dropout    {_HASHED}"]
     if why := build.unfit():
         return [*lines, f"           not native: {why}"]
-    from nlphub.kernels.native import products
-
-    library = f"oneDNN where both sides are multiples of {products.LANES}, else MKL" if products.preferred() else "MKL"
-    lines.append("training   native: kernels in C++, in float32; compiled when they are first wanted, and if that fails as above")
-    return [*lines, f"           linear layers: {library}"]
+    return [*lines, "training   native: kernels in C++, in float32; compiled when they are first wanted, and if that fails as above"]
 
 
 def _elsewhere(kind: str, dtype: torch.dtype, width: int, longest: int, dropout: bool, row: int) -> list[str]:

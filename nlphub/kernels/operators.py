@@ -20,7 +20,7 @@ from nlphub.kernels.joining import joined
 from nlphub.kernels.layout import Layout
 from nlphub.kernels.reference import Dropout, linear
 
-__all__ = ["adamw_", "adamw_all_", "add_norm", "attention", "bias_gelu", "dropout", "linear", "row_keys"]
+__all__ = ["adamw_", "adamw_all_", "add_norm", "attention", "bias_gelu", "dropout", "linear", "linear_gelu", "row_keys"]
 
 _LAYERS = 8  # whose keys are made in one launch
 
@@ -76,6 +76,11 @@ def bias_gelu(x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
     """As :func:`nlphub.kernels.reference.bias_gelu`."""
     out: Tensor = _ops.bias_gelu(x, bias, activation)
     return out
+
+
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
+    """As :func:`nlphub.kernels.reference.linear_gelu`: torch's product, and our pass behind it."""
+    return bias_gelu(linear(x, weight), bias, activation=activation)
 
 
 def dropout(x: Tensor, dropped: Dropout | None) -> Tensor:

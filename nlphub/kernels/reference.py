@@ -112,6 +112,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
+    """``activation(x W^T + b)``: arguments as :func:`linear`, ``gelu`` in its erf form, or ``relu``."""
+    return bias_gelu(linear(x, weight), bias, activation=activation)
+
+
 def dropout(x: Tensor, dropped: Dropout | None) -> Tensor:
     """``x`` ``(rows, d)`` with values zeroed and the others scaled; ``x`` itself without dropout."""
     if dropped is None:

@@ -1,4 +1,4 @@
-"""What every route offers: the same six functions, whoever computes them."""
+"""What every route offers: the same seven functions, whoever computes them."""
 
 from typing import Protocol
 
@@ -30,6 +30,8 @@ class Route(Protocol):
     def bias_gelu(self, x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor: ...
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor: ...
+
+    def linear_gelu(self, x: Tensor, weight: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor: ...
 
     def dropout(self, x: Tensor, dropped: Dropout | None) -> Tensor: ...
 

@@ -92,7 +92,7 @@ class Block(nn.Module):
             hidden, draws = hidden[only], draws.take(only) if draws else None
         mixed = kernels.attention(q, k, v, layout, heads=self.config.heads, dropped=self._dropped(draws, Site.ATTENTION, turn))
         hidden = _add_norm(self.out, mixed, hidden, self.norm1, self._dropped(draws, Site.ATTENTION_OUTPUT, turn))
-        inner = kernels.bias_gelu(kernels.linear(hidden, self.up.weight), self.up.bias, activation=self.config.activation)
+        inner = kernels.linear_gelu(hidden, self.up.weight, self.up.bias, activation=self.config.activation)
         return _add_norm(self.down, inner, hidden, self.norm2, self._dropped(draws, Site.FEED_FORWARD_OUTPUT, turn))
 
     def _project(self, hidden: Tensor, only: Tensor | None) -> tuple[Tensor, ...]:

@@ -16,25 +16,12 @@ import nlphub as hub
 from nlphub.checkpoints.native import weights_digest
 from nlphub.errors import InputError
 from nlphub.kernels import Draws, Dropout, Layout, Site, cpu, dispatch, native, reference
-from nlphub.kernels.native import build, products
+from nlphub.kernels.native import build
 from nlphub.recipe import TrainSettings
 
 LENGTHS = [[1], [7], [3, 3, 3], [1, 1, 2, 5, 5, 9, 40], [9, 2, 2, 9, 31, 1], [130, 131], [16, 17, 32, 33]]
 HEADS = [(3, 8), (12, 26), (2, 64), (1, 17)]
 needs_compiler = pytest.mark.skipif(bool(build.unfit()), reason=build.unfit() or "there is one")
-
-
-@pytest.fixture(scope="module", params=["native", "haswell"])
-def _compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Once for this file, in a home of its own; for this processor, and for all that have AVX2 only, whose vectors are shorter."""
-    flags = [flag.replace("march=native", f"march={request.param}") for flag in build.FLAGS]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NLPHUB_HOME", str(tmp_path_factory.mktemp("compiled")))
-        patch.setattr(build, "FLAGS", tuple(flags))
-        build.library.cache_clear()
-        assert native.available()
-        yield
-    build.library.cache_clear()
 
 
 @pytest.fixture
@@ -69,7 +56,7 @@ def drawn(rows: int, probability: float, site: Site = Site.FEED_FORWARD_OUTPUT) 
 
 
 @needs_compiler
-@pytest.mark.usefixtures("_compiled")
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("probability", [0.0, 0.3])
 @pytest.mark.parametrize("single", [False, True])
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
@@ -88,7 +75,7 @@ def test_attention_and_its_gradients_agree_with_the_reference(batch, lengths, si
 
 
 @needs_compiler
-@pytest.mark.usefixtures("_compiled")
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("probability", [0.0, 0.2])
 @pytest.mark.parametrize("shape", [(1, 5), (9, 16), (97, 312)], ids=str)
 def test_add_norm_agrees_with_the_reference(shape, probability):
@@ -104,18 +91,7 @@ def test_add_norm_agrees_with_the_reference(shape, probability):
 
 
 @needs_compiler
-@pytest.mark.usefixtures("_compiled")
-@pytest.mark.parametrize("activation", ["gelu", "relu"])
-def test_bias_gelu_agrees_with_the_reference(activation):
-    given = [torch.linspace(-9, 9, 20 * 50).view(20, 50), torch.linspace(-0.5, 0.5, 50)]
-    found, expected = (
-        with_gradients(lambda x, bias, r=route: r.bias_gelu(x * 1.0, bias, activation=activation), *given) for route in (native, reference)
-    )
-    close(found, expected)
-
-
-@needs_compiler
-@pytest.mark.usefixtures("_compiled")
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("probability", [1e-6, 0.1, 0.999])
 def test_dropout_masks_are_the_same_to_the_bit(probability):
     found, expected = (with_gradients(lambda x, r=route: r.dropout(x, drawn(40, probability)), normal(40, 33)) for route in (native, cpu))
@@ -123,7 +99,7 @@ def test_dropout_masks_are_the_same_to_the_bit(probability):
 
 
 @needs_compiler
-@pytest.mark.usefixtures("_compiled")
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1, 2**63 - 1])
 def test_keys_of_rows_are_the_same_to_the_bit(seed):
     examples, positions = torch.tensor([0, 1, 7, 2**31 + 5, 2**40 + 3, 9]), torch.arange(6) * 1000
@@ -136,7 +112,7 @@ def test_keys_of_rows_are_the_same_to_the_bit(seed):
 
 
 @needs_compiler
-@pytest.mark.usefixtures("_compiled")
+@pytest.mark.usefixtures("compiled")
 def test_gradients_of_columns_of_one_tensor_come_in_one_piece(batch):
     fused = normal(12, 3 * 24).requires_grad_()
     q, k, v = fused.chunk(3, dim=1)
@@ -146,70 +122,15 @@ def test_gradients_of_columns_of_one_tensor_come_in_one_piece(batch):
     ]
 
 
-@pytest.fixture
-def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """oneDNN is preferred, whoever made this processor."""
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        pytest.skip("this PyTorch has no oneDNN")
-    monkeypatch.setattr(products, "preferred", lambda: True)
-
-
 @needs_compiler
-@pytest.mark.usefixtures("_compiled", "onednn")
-@pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("shape", [(1, 16, 32), (37, 48, 16), (3, 320, 1280), (64, 32, 32), (0, 16, 16)], ids=str)
-def test_linear_layers_of_onednn_agree_with_the_reference(shape, biased):
-    t, k, n = shape
-    x, weight = normal(t, 2 * k)[:, :k], normal(3 * n, k, seed=1)[n : 2 * n]  # rows with gaps; a part of a larger weight
-    given = [x, weight, *([normal(n, seed=2)] if biased else [])]
-    assert native.linear(x, weight.clone().requires_grad_()).grad_fn.name() == "LinearBackward"
-    found, expected = (with_gradients(lambda *x, r=route: r.linear(*x), *given) for route in (native, reference))
-    close(found, expected, atol=2e-5)
-
-
-@needs_compiler
-@pytest.mark.usefixtures("_compiled", "onednn")
-def test_linear_layers_of_onednn_give_only_the_gradients_that_are_asked_for():
-    x, weight, bias = normal(5, 16), normal(32, 16, seed=1), normal(32, seed=2)
-    for wanted in range(1, 8):
-        given = [part.clone().requires_grad_(bool(wanted & 1 << place)) for place, part in enumerate((x, weight, bias))]
-        native.linear(*given).sum().backward()
-        assert [part.grad is not None for part in given] == [bool(wanted & 1 << place) for place in range(3)]
-
-
-@needs_compiler
-@pytest.mark.usefixtures("_compiled", "onednn")
-def test_what_onednn_is_not_for_goes_to_torch(monkeypatch):
-    monkeypatch.setattr(products, "product", lambda *given: pytest.fail("oneDNN was asked"))
-    weight = normal(32, 16).requires_grad_()
-    native.linear(normal(2, 3, 16), weight)  # padded
-    native.linear(normal(5, 24), normal(32, 24).requires_grad_())  # no multiple of 16
-    native.linear(normal(5, 16).double(), weight.double())
-    with torch.no_grad():
-        native.linear(normal(5, 16), weight)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert native.linear(normal(5, 16), weight).dtype == torch.bfloat16
-    monkeypatch.setattr(products, "preferred", lambda: False)
-    native.linear(normal(5, 16), weight)
-
-
-@pytest.mark.parametrize(("maker", "taken"), [("GenuineIntel", False), ("AuthenticAMD", True), ("HygonGenuine", True), ("", False)])
-def test_onednn_is_for_processors_of_other_makers_than_intel(maker, taken, monkeypatch):
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        pytest.skip("this PyTorch has no oneDNN")
-    monkeypatch.setattr(products, "_maker", lambda: maker)
-    assert products.preferred.__wrapped__() is taken
-
-
-@needs_compiler
-@pytest.mark.usefixtures("_compiled")
+@pytest.mark.usefixtures("compiled")
 def test_any_number_of_threads_gives_the_same_bits(batch):
     lengths, before = [5, 9, 9, 30, 61], torch.get_num_threads()
     layout, fused, rows = Layout.of(batch(lengths)), normal(114, 72), normal(114, 24)
 
     def everything(fused: Tensor, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         mixed = native.attention(*fused.chunk(3, dim=1), layout, heads=3, dropped=drawn(114, 0.2))
-        return native.bias_gelu(native.add_norm(mixed, rows, weight, bias, eps=1e-5, dropped=drawn(114, 0.1)) * 1.0, bias)
+        return native.add_norm(mixed, rows, weight, bias, eps=1e-5, dropped=drawn(114, 0.1))
 
     outputs = []
     try:
@@ -223,7 +144,7 @@ def test_any_number_of_threads_gives_the_same_bits(batch):
 
 
 @needs_compiler
-@pytest.mark.usefixtures("_compiled")
+@pytest.mark.usefixtures("compiled")
 def test_rows_at_any_stride_are_read_as_they_lie(batch):
     layout, wide = Layout.of(batch([3, 4])), normal(24, 7)
     found, expected = (
@@ -235,19 +156,18 @@ def test_rows_at_any_stride_are_read_as_they_lie(batch):
 
 
 @needs_compiler
-@pytest.mark.usefixtures("_compiled")
+@pytest.mark.usefixtures("compiled")
 def test_a_number_that_is_none_is_not_hidden(batch):
     layout, fused = Layout.of(batch([4])), normal(4, 24).requires_grad_()
     with torch.no_grad():
         fused[2, 9] = torch.nan
     assert native.attention(*fused.chunk(3, dim=1), layout, heads=2).isnan().any()
     x = torch.tensor([[1.0, torch.nan, torch.inf]], requires_grad=True)
-    assert native.bias_gelu(x * 1.0, torch.zeros(3)).isnan().tolist() == [[False, True, False]]
     assert native.add_norm(x, torch.zeros(1, 3), torch.ones(3), torch.zeros(3), eps=1e-5).isnan().all()
 
 
 @needs_compiler
-@pytest.mark.usefixtures("_compiled")
+@pytest.mark.usefixtures("compiled")
 def test_other_numbers_and_evaluation_take_torchs_operations(monkeypatch, batch):
     monkeypatch.setattr(native, "library", lambda: pytest.fail("the kernels were asked"))
     layout, fused = Layout.of(batch([4])), normal(4, 24)
@@ -331,9 +251,7 @@ def test_the_command_compiles_and_explains(private_home: Path, monkeypatch: pyte
     assert Path(found[0].stdout.strip()).parent == private_home / "cache" / "kernels"
     assert "route" in found[1].stdout
     code = "from nlphub import kernels; print(kernels.computing('cpu'))"
-    library = ["onednn"] if products.preferred() else []
-    told = subprocess.check_output([sys.executable, "-c", code], text=True).split()
-    assert told == ["native", Path(found[0].stdout.strip()).stem, *library]
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["native", Path(found[0].stdout.strip()).stem]
     monkeypatch.setenv("NLPHUB_KERNELS", "builtin")
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["builtin"]
 

@@ -1,7 +1,6 @@
-"""The route for training on a CPU: kernels of our own in C++ (attention.cpp, rows.cpp), where a compiler is there; else the CPU route.
+"""The route for training on a CPU: kernels of our own in C++ (three files here), where a compiler is there; else the CPU route.
 
-They compute what :mod:`nlphub.kernels.reference` defines, in float32, and linear layers go to the faster of the libraries that PyTorch
-carries; everything else (bfloat16, evaluation, other activations) goes the
+They compute what :mod:`nlphub.kernels.reference` defines, in float32; everything else (bfloat16, evaluation, other activations) goes the
 way of :mod:`nlphub.kernels.cpu`, so that a module answers with the same bits whether it was trained in this process or not.
 """
 
@@ -9,14 +8,16 @@ import torch
 from torch import Tensor
 
 from nlphub.kernels import cpu, reference
+from nlphub.kernels.cpu import bias_gelu  # trainings take linear_gelu, where it is part of the product
 from nlphub.kernels.joining import joined
 from nlphub.kernels.layout import Layout
-from nlphub.kernels.native import functions, products
+from nlphub.kernels.native import functions
 from nlphub.kernels.native.build import library
-from nlphub.kernels.native.functions import AddNorm, Attention, BiasGelu, Drop
+from nlphub.kernels.native.functions import AddNorm, Attention, Drop
+from nlphub.kernels.native.products import Linear, LinearGelu
 from nlphub.kernels.reference import Dropout
 
-__all__ = ["add_norm", "attention", "available", "bias_gelu", "dropout", "linear", "row_keys"]
+__all__ = ["add_norm", "attention", "available", "bias_gelu", "dropout", "linear", "linear_gelu", "row_keys"]
 
 
 def available() -> bool:
@@ -51,19 +52,19 @@ def add_norm(
     return normed
 
 
-def bias_gelu(x: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
-    """As :func:`nlphub.kernels.reference.bias_gelu`, but overwrites ``x``."""
-    if activation != "gelu" or not _fits(x, bias) or not x.is_contiguous():
-        return cpu.bias_gelu(x, bias, activation=activation)
-    out: Tensor = BiasGelu.apply(x, bias)  # type: ignore[no-untyped-call]
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """As :func:`nlphub.kernels.reference.linear`."""
+    if not _multiplies(x, weight, bias):
+        return cpu.linear(x, weight, bias)
+    out: Tensor = Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return out
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """As :func:`nlphub.kernels.reference.linear`, by oneDNN where that is faster."""
-    if not (products.fits(x, weight) and _fits(x, weight)):
-        return cpu.linear(x, weight, bias)
-    out: Tensor = products.Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, activation: str = "gelu") -> Tensor:
+    """As :func:`nlphub.kernels.reference.linear_gelu`."""
+    if activation != "gelu" or not _multiplies(x, weight, bias):
+        return cpu.linear_gelu(x, weight, bias, activation=activation)
+    out: Tensor = LinearGelu.apply(x, weight, bias)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -80,6 +81,11 @@ def row_keys(seed: int | Tensor, layer: int, site: int, examples: Tensor, positi
     if isinstance(seed, Tensor) or not (examples.dtype == positions.dtype == torch.int64 and examples.is_cpu and available()):
         return reference.row_keys(seed, layer, site, examples, positions)
     return functions.row_keys(reference.site_word(seed, layer, site), examples, positions)
+
+
+def _multiplies(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether a linear layer is computed here: of packed rows, unless autocast wants other numbers."""
+    return x.ndim == 2 and not torch.is_autocast_enabled("cpu") and _fits(x, weight, *([] if bias is None else [bias]))
 
 
 def _fits(*tensors: Tensor) -> bool:

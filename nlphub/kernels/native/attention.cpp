@@ -1,8 +1,6 @@
 // Softmax attention over packed sequences, forward and backward, one sequence and head at a time.
 //
 // Notation: b sequences, n tokens of one, h heads, k width of a head; rows of scores are padded to whole vectors.
-#include <vector>
-
 #include "lanes.h"
 
 namespace {
@@ -16,16 +14,6 @@ struct Heads {  // how queries, keys and values of a batch lie
     long wide;                          // longest sequence, padded
     int32_t least;
     float scale;
-};
-
-// Memory of one thread that begins where a vector does.
-struct Room {
-    std::vector<float> floats;
-    float* of(long count) {
-        floats.resize(count + LANES);
-        auto place = reinterpret_cast<uintptr_t>(floats.data()), vector = LANES * sizeof(float);
-        return reinterpret_cast<float*>((place + vector - 1) / vector * vector);
-    }
 };
 
 struct Part {  // one sequence and head

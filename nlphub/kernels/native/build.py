@@ -23,7 +23,7 @@ from nlphub.hub import private
 
 log = logging.getLogger(__name__)
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("attention.cpp", "rows.cpp"))
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("attention.cpp", "products.cpp", "rows.cpp"))
 HEADER = Path(__file__).with_name("lanes.h")
 FLAGS = (
     "-std=c++17",
@@ -75,8 +75,6 @@ def library() -> ctypes.CDLL | None:
     """The loaded kernels, compiled if need be; ``None``, and one line in the log, where they cannot be had."""
     try:
         found = ctypes.CDLL(str(build()))
-        for name in ("attention_forward", "attention_backward", "add_norm_forward", "add_norm_backward", "bias_gelu_forward"):
-            getattr(found, name).restype = None
     except (NlphubError, OSError) as failure:
         log.info("training with PyTorch's operations: %s", failure)
         return None

@@ -1,4 +1,4 @@
-"""What autograd has to know of the kernels in C++, and how their arguments are laid out.
+"""What autograd has to know of attention.cpp and rows.cpp, and how their arguments are laid out.
 
 Notation: ``t`` rows, ``d`` width, ``b`` sequences, ``h`` heads.
 """
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from nlphub.kernels.layout import Layout
-from nlphub.kernels.native.build import library
+from nlphub.kernels.native.calls import at, library, long
 from nlphub.kernels.reference import Dropout, attention_columns, column_keys
 
 _CPU = torch.device("cpu")
-_long, _float, _int = ctypes.c_long, ctypes.c_float, ctypes.c_int32
+_float, _int = ctypes.c_float, ctypes.c_int32
 _LANES = 16  # numbers of the longest vector of lanes.h
 
 
@@ -25,11 +25,11 @@ class _Heads(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("q", "k", "v")),
-        *((name, _long) for name in ("q_stride", "k_stride", "v_stride")),
+        *((name, long) for name in ("q_stride", "k_stride", "v_stride")),
         *((name, ctypes.c_void_p) for name in ("starts", "lengths")),
-        *((name, _long) for name in ("sequences", "heads", "size", "single")),
+        *((name, long) for name in ("sequences", "heads", "size", "single")),
         *((name, ctypes.c_void_p) for name in ("keys", "columns")),
-        ("wide", _long),
+        ("wide", long),
         ("least", _int),
         ("scale", _float),
     )
@@ -46,7 +46,7 @@ class Attention(torch.autograd.Function):
         out, norms = q.new_empty(q.shape), q.new_empty(q.shape[0], heads, 2)
         ctx.save_for_backward(norms, *given)
         ctx.about = (layout, heads, dropped)
-        _library().attention_forward(ctypes.byref(_heads((q, *rest), *ctx.about)), _at(out), _at(norms))
+        library().attention_forward(ctypes.byref(_heads((q, *rest), *ctx.about)), at(out), at(norms))
         return out
 
     @staticmethod
@@ -55,7 +55,7 @@ class Attention(torch.autograd.Function):
         norms, *given = ctx.saved_tensors
         grads, grad = [torch.empty_like(tensor) for tensor in given], grad.contiguous()
         heads = _heads(_parts(given), *ctx.about)
-        _library().attention_backward(ctypes.byref(heads), *map(_at, (grad, norms, *_parts(grads))))
+        library().attention_backward(ctypes.byref(heads), *map(at, (grad, norms, *_parts(grads))))
         return None, None, None, *grads
 
 
@@ -69,8 +69,8 @@ class AddNorm(torch.autograd.Function):
         out, plain, by = torch.empty_like(x), torch.empty_like(x), x.new_empty(t)
         ctx.dropped = dropped
         ctx.save_for_backward(plain, by, weight)
-        parts = (_at(part) for part in (x, residual, weight, bias))
-        _library().add_norm_forward(*parts, *_noise(dropped, d), _float(eps), _long(t), _long(d), *map(_at, (out, plain, by)))
+        parts = (at(part) for part in (x, residual, weight, bias))
+        library().add_norm_forward(*parts, *_noise(dropped, d), _float(eps), long(t), long(d), *map(at, (out, plain, by)))
         return out
 
     @staticmethod
@@ -80,30 +80,9 @@ class AddNorm(torch.autograd.Function):
         (t, d), grad = plain.shape, grad.contiguous()
         dresidual, dweight, dbias = torch.empty_like(plain), torch.empty_like(weight), torch.empty_like(weight)
         dx = dresidual if ctx.dropped is None else torch.empty_like(plain)
-        given = (_at(part) for part in (grad, plain, by, weight))
-        _library().add_norm_backward(*given, *_noise(ctx.dropped, d), _long(t), _long(d), *map(_at, (dx, dresidual, dweight, dbias)))
+        given = (at(part) for part in (grad, plain, by, weight))
+        library().add_norm_backward(*given, *_noise(ctx.dropped, d), long(t), long(d), *map(at, (dx, dresidual, dweight, dbias)))
         return dx, dresidual, dweight, dbias, None, None
-
-
-class BiasGelu(torch.autograd.Function):
-    """``gelu(x + bias)`` of ``(t, d)``; ``x`` is overwritten."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
-        """``(t, d)``."""
-        out, (t, d) = torch.empty_like(x), x.shape
-        ctx.save_for_backward(x)
-        _library().bias_gelu_forward(_at(x), _at(bias), _long(t), _long(d), _at(out))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        """Of x and bias."""
-        (x,) = ctx.saved_tensors
-        (t, d), grad = x.shape, grad.contiguous()
-        dx, dbias = torch.empty_like(x), x.new_empty(d)
-        _library().bias_gelu_backward(_at(x), _at(grad), _long(t), _long(d), _at(dx), _at(dbias))
-        return dx, dbias
 
 
 class Drop(torch.autograd.Function):
@@ -125,7 +104,7 @@ def row_keys(word: int, examples: Tensor, positions: Tensor) -> Tensor:
     """``(rows,)`` int32 hashes of examples and positions, int64, after the word of their site."""
     examples, positions = examples.contiguous(), positions.contiguous()
     keys = torch.empty(examples.shape, dtype=torch.int32)
-    _library().row_keys(ctypes.c_uint32(word), _at(examples), _at(positions), _long(examples.numel()), _at(keys))
+    library().row_keys(ctypes.c_uint32(word), at(examples), at(positions), long(examples.numel()), at(keys))
     return keys
 
 
@@ -138,7 +117,7 @@ def _parts(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
 def _drop(x: Tensor, dropped: Dropout) -> Tensor:
     x, (t, d) = x.contiguous(), x.shape
     out = torch.empty_like(x)
-    _library().dropout(_at(x), *_noise(dropped, d), _long(t), _long(d), _at(out))
+    library().dropout(at(x), *_noise(dropped, d), long(t), long(d), at(out))
     return out
 
 
@@ -147,11 +126,11 @@ def _heads(parts: Sequence[Tensor], layout: Layout, heads: int, dropped: Dropout
     places, single = layout.places(_CPU), int(q.shape[0] != k.shape[0])
     wide = -(-layout.longest // _LANES) * _LANES
     about = _Heads(
-        *map(_at, (q, k, v)), q.stride(0), k.stride(0), v.stride(0), _at(places.starts), _at(places.lengths), len(places.lengths), heads,
+        *map(at, (q, k, v)), q.stride(0), k.stride(0), v.stride(0), at(places.starts), at(places.lengths), len(places.lengths), heads,
         q.shape[1] // heads, single, 0, 0, wide,
     )  # fmt: skip
     if dropped is not None:
-        about.keys, about.columns = _at(dropped.keys), _at(_attention_columns(heads, wide))
+        about.keys, about.columns = at(dropped.keys), at(_attention_columns(heads, wide))
         about.least, about.scale = _least(dropped), dropped.scale
     return about
 
@@ -159,7 +138,7 @@ def _heads(parts: Sequence[Tensor], layout: Layout, heads: int, dropped: Dropout
 def _noise(dropped: Dropout | None, width: int) -> tuple[Any, ...]:
     if dropped is None:
         return None, None, _int(0), _float(1.0)
-    return _at(dropped.keys), _at(_columns(width)), _int(_least(dropped)), _float(dropped.scale)
+    return at(dropped.keys), at(_columns(width)), _int(_least(dropped)), _float(dropped.scale)
 
 
 def _least(dropped: Dropout) -> int:
@@ -174,13 +153,3 @@ def _columns(width: int) -> Tensor:
 @functools.lru_cache(maxsize=64)
 def _attention_columns(heads: int, wide: int) -> Tensor:
     return attention_columns(heads, wide, _CPU)
-
-
-def _at(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
-def _library() -> ctypes.CDLL:
-    found = library()
-    assert found is not None
-    return found

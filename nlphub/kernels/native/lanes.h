@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
+#include <vector>
 #define PUBLIC extern "C" __attribute__((visibility("default")))
 
 namespace {
@@ -56,6 +57,20 @@ inline T exponential(T x) {
     return sum * power_of_two(rounded);
 }
 
+struct Gelu {
+    Lanes value, slope;
+};
+
+// GELU in its erf form: x times the normal distribution function of x, and its slope; erf by Abramowitz and Stegun 7.1.26 (error 1.5e-7).
+inline Gelu gelu(Lanes x) {
+    Lanes size = (x < 0.0f ? -x : x) * 0.70710678f;
+    Lanes t = 1.0f / (1.0f + 0.3275911f * size);
+    Lanes bell = exponential(-size * size);
+    Lanes tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)))) * bell * 0.5f;
+    Lanes below = x < 0.0f ? tail : 1.0f - tail;
+    return {x * below, below + x * bell * 0.39894228f};
+}
+
 template <size_t DISTANCE, size_t... I>
 inline Lanes swapped(Lanes v, std::index_sequence<I...>) {
     return __builtin_shufflevector(v, v, (I ^ DISTANCE)...);
@@ -72,16 +87,35 @@ inline float joined(Lanes v, Join join) {
 inline float total(Lanes v) { return joined(v, [](auto a, auto b) { return a + b; }); }
 inline float largest(Lanes v) { return joined(v, [](auto a, auto b) { return a > b ? a : b; }); }
 
-// R rows and C vectors of c = a b.
+// Memory of one thread that begins where a vector does.
+struct Room {
+    std::vector<float> floats;
+    float* of(long count) {
+        floats.resize(count + LANES);
+        auto place = reinterpret_cast<uintptr_t>(floats.data()), vector = LANES * sizeof(float);
+        return reinterpret_cast<float*>((place + vector - 1) / vector * vector);
+    }
+};
+
+// sums = a b of R rows and C vectors, in registers.
 template <long R, long C>
-inline void tile(const float* a, long down, long right, const float* b, long b_row, float* c, long c_row, long depth) {
-    Lanes sums[R][C] = {};
+__attribute__((always_inline)) inline void sum_products(Lanes (&sums)[R][C], const float* a, long down, long right, const float* b,
+                                                        long b_row, long depth) {
+    for (long r = 0; r < R; r++)
+        for (long v = 0; v < C; v++) sums[r][v] = Lanes{};
     for (long i = 0; i < depth; i++, a += right, b += b_row) {
         Lanes values[C];
         for (long v = 0; v < C; v++) values[v] = load(b + v * LANES);
         for (long r = 0; r < R; r++)
             for (long v = 0; v < C; v++) sums[r][v] += a[r * down] * values[v];
     }
+}
+
+// R rows and C vectors of c = a b.
+template <long R, long C>
+inline void tile(const float* a, long down, long right, const float* b, long b_row, float* c, long c_row, long depth) {
+    Lanes sums[R][C];
+    sum_products<R, C>(sums, a, down, right, b, b_row, depth);
     for (long r = 0; r < R; r++)
         for (long v = 0; v < C; v++) store(c + r * c_row + v * LANES, sums[r][v]);
 }
@@ -101,7 +135,7 @@ inline void strip(const float* a, long down, long right, const float* b, long b_
 }
 
 // c (m, n) = a (m, depth) b (depth, n) for row-major b and c whose rows are padded to whole vectors; a lies at any strides.
-void product(const float* a, long down, long right, const float* b, long b_row, float* c, long c_row, long m, long n, long depth) {
+inline void product(const float* a, long down, long right, const float* b, long b_row, float* c, long c_row, long m, long n, long depth) {
     for (; n >= COLUMNS * LANES; n -= COLUMNS * LANES, b += COLUMNS * LANES, c += COLUMNS * LANES)
         strip<COLUMNS>(a, down, right, b, b_row, c, c_row, m, depth);
     for (; n > 0; n -= LANES, b += LANES, c += LANES) strip<1>(a, down, right, b, b_row, c, c_row, m, depth);

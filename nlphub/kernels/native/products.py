@@ -1,24 +1,29 @@
-"""Linear layers of a training step by oneDNN (https://github.com/uxlfoundation/oneDNN), which PyTorch carries, instead of MKL.
+"""Linear layers of a training step by products.cpp: bias, GELU and the gradient of the bias are part of a product.
 
-PyTorch takes Intel's MKL for float32 products. On processors of other makers oneDNN's are faster where both sides of a weight are
-multiples of 16, the numbers of a wide register: 9 % of a step of 6x768 and 5 % of 6x384 on an AMD EPYC, and slower where they are not
-(2 % of 4x312). So the maker decides, not the clock: a run computes with the same bits every time. The gradient of the weights stays with
-MKL, which is as fast there.
+A row gets the same bits in every batch, which the libraries that PyTorch carries do not promise, and the small numbers of rows and odd
+widths of packed batches cost what their arithmetic does.
 
 Notation: ``t`` rows, ``k`` wide, to rows ``n`` wide.
 """
 
-import functools
-import platform
-from pathlib import Path
+import ctypes
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-LANES = 16
-_MAKER_OF_MKL = "GenuineIntel"
+from nlphub.kernels.native.calls import at, library, long
+
+
+class Matrix(ctypes.Structure):
+    """As ``Matrix`` in products.cpp."""
+
+    _fields_ = (("at", ctypes.c_void_p), ("down", long), ("right", long))
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "Matrix":
+        return cls(at(tensor), *tensor.stride())
 
 
 class Linear(torch.autograd.Function):
@@ -26,43 +31,61 @@ class Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x, weight = _even(x), _even(weight)
         ctx.save_for_backward(x, weight)
-        return product(x, weight, bias)
+        return product(x, weight.t(), shift=bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        x, weight = ctx.saved_tensors
-        grad = grad.contiguous()
-        of_x, of_weight, of_bias = ctx.needs_input_grad
-        return (
-            product(grad, weight.t(), None) if of_x else None,
-            grad.t() @ x if of_weight else None,
-            grad.sum(0) if of_bias else None,
-        )
+        return _gradients(grad, *ctx.saved_tensors, wanted=ctx.needs_input_grad)
 
 
-def fits(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN is to compute this layer."""
-    return x.ndim == 2 and not any(side % LANES for side in weight.shape) and not torch.is_autocast_enabled("cpu") and preferred()
+class LinearGelu(torch.autograd.Function):
+    """``gelu(x W^T + b)``, arguments as for :class:`Linear`; GELU in its erf form."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        x, weight = _even(x), _even(weight)
+        out = x.new_empty(len(x), len(weight))
+        slope = product(x, weight.t(), shift=bias, active=out)
+        ctx.save_for_backward(x, weight, slope)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        x, weight, slope = ctx.saved_tensors
+        return _gradients(grad * slope, x, weight, wanted=ctx.needs_input_grad)
 
 
-@functools.cache
-def preferred() -> bool:
-    """Whether oneDNN is here, and faster than MKL: on processors that Intel did not make."""
-    there = bool(torch.backends.mkldnn.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
-    return there and _maker() not in ("", _MAKER_OF_MKL)
+def product(a: Tensor, b: Tensor, *, shift: Tensor | None = None, active: Tensor | None = None, totals: Tensor | None = None) -> Tensor:
+    """``a b + shift`` of ``a`` ``(m, depth)`` and ``b`` ``(depth, n)``, either with rows or with columns in one piece, without gradients.
+
+    Args:
+        shift: ``(n,)``.
+        active: ``(m, n)``, becomes GELU of the sum, and the result is the slope of GELU there.
+        totals: ``(m,)``, becomes the sums of the rows of ``a``, whose columns then are in one piece.
+    """
+    c = a.new_empty(a.shape[0], b.shape[1])
+    sizes = (long(size) for size in (*c.shape, b.shape[0]))
+    others = (at(other) if other is not None else None for other in (c, active, totals))
+    given = None if shift is None else shift.contiguous()
+    library().product(ctypes.byref(Matrix.of(a)), ctypes.byref(Matrix.of(b)), None if given is None else at(given), *sizes, *others)
+    return c
 
 
-def _maker() -> str:
-    """Of this x86 processor, in its own word (``AuthenticAMD``, ``HygonGenuine``); nothing where Linux does not tell it."""
-    if platform.system() != "Linux":
-        return ""
-    told = (line.partition(":") for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines())
-    return next((value.strip() for name, _, value in told if name.strip() == "vendor_id"), "")
+def _gradients(grad: Tensor, x: Tensor, weight: Tensor, *, wanted: tuple[bool, bool, bool]) -> tuple[Tensor | None, ...]:
+    """Of rows, weight and bias, as far as they are wanted."""
+    of_x, of_weight, of_bias = wanted
+    grad = grad.contiguous()
+    rows = product(grad, weight) if of_x else None
+    if not of_weight:
+        return rows, None, grad.sum(0) if of_bias else None
+    totals = grad.new_empty(grad.shape[1]) if of_bias else None
+    return rows, product(grad.t(), x, totals=totals), totals
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``x W^T + b`` by oneDNN, without gradients."""
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return out
+def _even(tensor: Tensor) -> Tensor:
+    """The matrix, with rows in one piece."""
+    return tensor if tensor.stride(1) == 1 else tensor.contiguous()

@@ -1,23 +1,11 @@
-// Training kernels for the rows of a packed batch: dropout + residual + LayerNorm, bias + GELU, dropout, forward and backward; and the keys
-// of dropout.
+// Training kernels for the rows of a packed batch: dropout + residual + LayerNorm, dropout, forward and backward; and the keys of dropout.
 //
 // Notation: t rows, d width.
-#include <vector>
-
 #include "lanes.h"
 
 namespace {
 
 constexpr long PARTS = 8;  // partial sums over rows, whatever the number of threads
-
-// The normal distribution function at x, and its density times sqrt(2 pi); erf by Abramowitz and Stegun 7.1.26 (error 1.5e-7).
-inline void normal(float x, float& below, float& bell) {
-    float size = std::fabs(x) * 0.70710678f;
-    float t = 1.0f / (1.0f + 0.3275911f * size);
-    bell = exponential(-size * size);
-    float tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)))) * bell * 0.5f;
-    below = x < 0.0f ? tail : 1.0f - tail;
-}
 
 inline uint32_t mixed(uint32_t word) {
     word = (word ^ (word >> 16)) * 0x7FEB352DU;
@@ -94,39 +82,6 @@ PUBLIC void add_norm_backward(const float* grad, const float* plain, const float
         }
     add_parts(weights, dweight, d);
     add_parts(biases, dbias, d);
-}
-
-// x (t, d) becomes x + bias, and out = gelu(x) in its erf form.
-PUBLIC void bias_gelu_forward(float* x, const float* bias, long t, long d, float* out) {
-#pragma omp parallel for
-    for (long row = 0; row < t; row++) {
-        float *from = x + row * d, *to = out + row * d;
-#pragma omp simd
-        for (long i = 0; i < d; i++) {
-            float value = from[i] += bias[i], below, bell;
-            normal(value, below, bell);
-            to[i] = value * below;
-        }
-    }
-}
-
-// dx (t, d) and dbias (d,), for x as the forward pass left it.
-PUBLIC void bias_gelu_backward(const float* x, const float* grad, long t, long d, float* dx, float* dbias) {
-    std::vector<float> parts(PARTS * d, 0.0f);
-#pragma omp parallel for
-    for (long part = 0; part < PARTS; part++)
-        for (long row = part * t / PARTS; row < (part + 1) * t / PARTS; row++) {
-            const float *from = x + row * d, *g = grad + row * d;
-            float *to = dx + row * d, *sums = parts.data() + part * d;
-#pragma omp simd
-            for (long i = 0; i < d; i++) {
-                float below, bell;
-                normal(from[i], below, bell);
-                to[i] = g[i] * (below + from[i] * bell * 0.39894228f);
-                sums[i] += to[i];
-            }
-        }
-    add_parts(parts.data(), dbias, d);
 }
 
 // out = x with values zeroed and the others scaled, (t, d); its own backward pass.
