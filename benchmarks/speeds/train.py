@@ -18,9 +18,10 @@ from torch.nn import functional as F
 import nlphub as hub
 from nlphub import kernels
 from nlphub.data.batching import epoch_batches
-from nlphub.kernels import Dropout
+from nlphub.kernels import Dropout, native
 from nlphub.kernels.reference import row_keys
 from nlphub.recipe import TrainSettings
+from nlphub.training.memory import freed_memory_kept
 from speeds.networks import classifier
 from speeds.rows import Bar, Options, Row, missing
 from speeds.texts import texts_of
@@ -29,13 +30,14 @@ from speeds.training_peers import PlainLoop, Texts, grouped, huggingface, model_
 from speeds.turns import Play, Player, Turns, apart, players
 
 BATCH, DROPOUT, SAME_STEPS, SAME = 32, 0.1, 20, 1e-4
-OURS, LOOP, DYNAMIC, FIXED, LIMIT = "nlphub", "best-tuned loop", "HF Trainer, dynamic padding", "HF Trainer, padding to 128", "products"
+OURS, LOOP, DYNAMIC, FIXED = "nlphub", "best-tuned loop", "HF Trainer, dynamic padding", "HF Trainer, padding to 128"
+LIMIT, OWN_LIMIT = "matrix products alone, PyTorch's", "matrix products alone, our own"
 BARS = {
     ("nano", "service"): {LOOP: 1.6, DYNAMIC: 4.0, FIXED: 11.0, LIMIT: 0.75},
     ("medium", "service"): {LOOP: 1.4},
     ("nano", "long"): {LOOP: 1.3},
 }
-STEPS = {LOOP: 4, DYNAMIC: 2, FIXED: 1, LIMIT: 6, OURS: 6}  # of a turn; of long texts and larger networks one
+STEPS = {LOOP: 4, DYNAMIC: 2, FIXED: 1, LIMIT: 6, OWN_LIMIT: 6, OURS: 6}  # of a turn; of long texts and larger networks one
 
 
 def run(options: Options) -> list[Row]:
@@ -86,7 +88,9 @@ def _plays(
 ) -> dict[str, tuple[Play, Sequence[Any]]]:
     """The variants, each for a process of its own. The Trainer's stand where a bar asks for them or time does not matter."""
     bars, shared = BARS.get((name, lengths), {}), (name, lengths, options.work, texts, settings)
-    plays: dict[str, tuple[Play, Sequence[Any]]] = {OURS: (_ours, shared), LOOP: (_loop, shared), LIMIT: (_products, shared)}
+    plays: dict[str, tuple[Play, Sequence[Any]]] = {OURS: (_ours, shared), LOOP: (_loop, shared), LIMIT: (_products, (*shared, False))}
+    if native.available():
+        plays[OWN_LIMIT] = (_products, (*shared, True))
     for peer, width in ((DYNAMIC, 0), (FIXED, 128)):
         if peer in bars or not (options.quick or texts.lengths.max() > (width or 512)):
             plays[peer] = (_huggingface, (*shared, width, folder / str(width)))
@@ -106,10 +110,11 @@ def _loop(turns: Turns, name: str, lengths: str, work: Path, texts: Texts, setti
         turns.done(loop.run(steps))
 
 
-def _products(turns: Turns, name: str, lengths: str, work: Path, texts: Texts, settings: TrainSettings) -> None:
-    products = products_of(name, texts, epoch_after_epoch(texts, BATCH), size=BATCH)
-    for steps in turns:
-        turns.done(products.run(steps))
+def _products(turns: Turns, name: str, lengths: str, work: Path, texts: Texts, settings: TrainSettings, own: bool) -> None:
+    products = products_of(name, texts, epoch_after_epoch(texts, BATCH), size=BATCH, own=own)
+    with freed_memory_kept(torch.device("cpu")):  # as in a training
+        for steps in turns:
+            turns.done(products.run(steps))
 
 
 def _huggingface(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import nlphub as hub
 from nlphub.checkpoints.huggingface import to_huggingface
 from nlphub.checkpoints.huggingface_config import config_to_huggingface
+from nlphub.kernels.native.products import product
 from nlphub.recipe import TrainSettings
 from speeds.networks import CONFIGURATIONS, Shape
 from speeds.turns import Turns
@@ -159,10 +160,15 @@ def huggingface(turns: Turns, model: Any, texts: Texts, settings: TrainSettings,
 
 
 class Products:
-    """Only the matrix products of our step, forward and backward, on the same rows: all else that a step does is missing."""
+    """Only the matrix products of our step, forward and backward, on the same rows: all else that a step does is missing.
 
-    def __init__(self, shape: Shape, lengths: np.ndarray[Any, Any], batches: Iterator[Sequence[int]], *, most: int) -> None:
-        self.lengths, self.batches = lengths, batches
+    Args:
+        own: those that our step computes with, into memory of each; else PyTorch's, into memory that is there.
+        most: rows of a batch.
+    """
+
+    def __init__(self, shape: Shape, lengths: np.ndarray[Any, Any], batches: Iterator[Sequence[int]], *, most: int, own: bool) -> None:
+        self.lengths, self.batches, self.own = lengths, batches, own
         d, m = shape.width, shape.inner
         self.whole = [(d, 3 * d), (d, d), (d, m), (m, d)] * (shape.layers - 1) + [(d, 2 * d)]
         self.first = [(d, d), (d, d), (d, m), (m, d), (d, d)]  # of the last layer, and of the pooler: one row a sequence
@@ -179,13 +185,16 @@ class Products:
             rows = [count] * len(self.whole) + [len(batch)] * len(self.first)
             for (k, n), t, (weight, gradient) in zip((*self.whole, *self.first), rows, self.weights, strict=True):
                 x, y = self.inputs[k][:t], self.inputs[n][:t]
-                torch.mm(x, weight.t(), out=self.outputs[n][:t])
-                torch.mm(y, weight, out=self.outputs[k][:t])
-                torch.mm(y.t(), x, out=gradient)
+                if self.own:
+                    product(x, weight.t()), product(y, weight), product(y.t(), x)
+                else:
+                    torch.mm(x, weight.t(), out=self.outputs[n][:t])
+                    torch.mm(y, weight, out=self.outputs[k][:t])
+                    torch.mm(y.t(), x, out=gradient)
             tokens += count
         return tokens
 
 
-def products_of(name: str, texts: Texts, batches: Iterator[Sequence[int]], *, size: int) -> Products:
+def products_of(name: str, texts: Texts, batches: Iterator[Sequence[int]], *, size: int, own: bool = False) -> Products:
     """Of a configuration; buffers fit the longest batch that can come."""
-    return Products(CONFIGURATIONS[name], texts.lengths, batches, most=int(np.sort(texts.lengths)[-size:].sum()))
+    return Products(CONFIGURATIONS[name], texts.lengths, batches, most=int(np.sort(texts.lengths)[-size:].sum()), own=own)
