@@ -152,7 +152,8 @@ class AdamW(torch.optim.AdamW):
         gradient = parameter.grad
         assert gradient is not None
         if not gradient.is_sparse:
-            self.widen(parameter)
+            if parameter in self._tables:
+                self.widen(parameter)
             return gradient
         if parameter not in self._tables:
             raise RuntimeError("a sparse gradient needs to be announced: call optimizer.only(parameter, rows) first")

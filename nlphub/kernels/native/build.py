@@ -37,7 +37,23 @@ FLAGS = (
     "-shared",
 )
 _COMPILERS = ("g++", "clang++", "c++")
-_SECONDS = 120  # for a compilation; it takes two or three
+_SECONDS = 120  # for a compilation; it takes some
+_AT, _LONG = ctypes.c_void_p, ctypes.c_long
+_PRODUCT = (
+    _AT,
+    _LONG,
+    _LONG,
+    _AT,
+    _LONG,
+    _LONG,
+    _AT,
+    _LONG,
+    _LONG,
+    _LONG,
+    _AT,
+    _AT,
+    _AT,
+)  # what is called fifty times a step takes plain ints
 
 
 def build() -> Path:
@@ -75,6 +91,7 @@ def library() -> ctypes.CDLL | None:
     """The loaded kernels, compiled if need be; ``None``, and one line in the log, where they cannot be had."""
     try:
         found = ctypes.CDLL(str(build()))
+        found.product.argtypes = _PRODUCT
     except (NlphubError, OSError) as failure:
         log.info("training with PyTorch's operations: %s", failure)
         return None

@@ -17,7 +17,7 @@ constexpr long TALL = 9, BROAD = 3;  // rows and vectors of a tile: 27 sums, 3 v
 constexpr long TALL = 6, BROAD = 2;  // 15 of 16
 #endif
 constexpr long DEPTH = 320;       // of a block: BROAD vectors of b at this depth fit the second-level cache of any processor
-constexpr long GROUP = 14;        // tiles of a that are packed together: their parts of a row lie side by side
+constexpr long GROUP = 10;       // tiles of a that are packed together: their parts of a row lie side by side
 constexpr long AHEAD = 8;         // rows that are fetched before they are packed
 constexpr long ALONE = 1L << 18;  // multiplications that are not worth a second thread
 
@@ -175,16 +175,21 @@ void pack_rows(const Matrix& a, long m, long depth, float* to, float* totals) {
         long many = std::min(GROUP, tiles - first);
         for (long tile = 0; tile <= many; tile++) bounds[tile] = m * (first + tile) / tiles;
         Span rows = {bounds[0], bounds[many]};
+        // A whole vector may be moved where it ends in numbers of its own tile that come later.
+        long loose = rows.to + LANES <= m ? std::max(0L, depth - parts_of(LANES, least) + 1) : 0;
         for (long i = 0; i < depth; i++) {
             const float* line = a.at + i * a.right;
-            bool whole = (depth - i) * least >= LANES && rows.to + LANES <= m;  // a vector ends in rows of its tile that come later
             for (long r = rows.from; r < rows.to; r += LANES) __builtin_prefetch(line + AHEAD * a.right + r);
-            for (long tile = 0; tile < many; tile++) {
-                long from = bounds[tile], size = bounds[tile + 1] - from;
-                float* place = to + from * depth + i * size;
-                if (whole) store(place, load(line + from));
-                else store(place, load(line + from, size), size);
-            }
+            if (i < loose)
+                for (long tile = 0; tile < many; tile++) {
+                    long from = bounds[tile], size = bounds[tile + 1] - from;
+                    store(to + from * depth + i * size, load(line + from));
+                }
+            else
+                for (long tile = 0; tile < many; tile++) {
+                    long from = bounds[tile], size = bounds[tile + 1] - from;
+                    std::memcpy(to + from * depth + i * size, line + from, size * sizeof(float));
+                }
             for (long r = rows.from; totals && r < rows.to; r++) totals[r] += line[r];
         }
     }
@@ -216,11 +221,14 @@ void part_of(const Matrix& a, bool packed, const Matrix& b, long depth, Span row
 
 }  // namespace
 
-// c (m, n) = a b + shift (n,). Where they are wanted (else null): active = gelu(c) in its erf form, and c becomes the slope of GELU there;
-// totals (m,), the sums of the rows of a, which then lie one beside the other.
-PUBLIC void product(const Matrix* a, const Matrix* b, const float* shift, long m, long n, long depth, float* c, float* active, float* totals) {
+// c (m, n) = a b + shift (n,), of a (m, depth) and b (depth, n) whose number (i, j) lies at [i * down + j * right], one of both 1. Where they
+// are wanted (else null): active = gelu(c) in its erf form, and c becomes the slope of GELU there; totals (m,), the sums of the rows of a,
+// which then lie one beside the other.
+PUBLIC void product(const float* a, long a_down, long a_right, const float* b, long b_down, long b_right, const float* shift, long m, long n,
+                    long depth, float* c, float* active, float* totals) {
+    Matrix left = {a, a_down, a_right}, right = {b, b_down, b_right};
     Span rows = {0, m}, vectors = {0, parts_of(n, LANES)};
-    bool packed = totals || a->right != 1;
+    bool packed = totals || a_right != 1;
     Target to = {c, active, n, n, shift, false};
 #pragma omp parallel if (m * n * depth > ALONE)
     {
@@ -228,6 +236,6 @@ PUBLIC void product(const Matrix* a, const Matrix* b, const float* shift, long m
         long threads = omp_get_num_threads(), me = omp_get_thread_num(), across = packed ? 1 : threads;
         while (threads % across || (across > 1 && across * 2 * BROAD > vectors.size())) across--;
         Span mine = share(rows, me / across, threads / across), wide = share(vectors, me % across, across);
-        if (mine.size() && (wide.size() || totals)) part_of(*a, packed, *b, depth, mine, wide, n, to, totals);
+        if (mine.size() && (wide.size() || totals)) part_of(left, packed, right, depth, mine, wide, n, to, totals);
     }
 }

@@ -6,24 +6,13 @@ widths of packed batches cost what their arithmetic does.
 Notation: ``t`` rows, ``k`` wide, to rows ``n`` wide.
 """
 
-import ctypes
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nlphub.kernels.native.calls import at, library, long
-
-
-class Matrix(ctypes.Structure):
-    """As ``Matrix`` in products.cpp."""
-
-    _fields_ = (("at", ctypes.c_void_p), ("down", long), ("right", long))
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> "Matrix":
-        return cls(at(tensor), *tensor.stride())
+from nlphub.kernels.native.calls import library
 
 
 class Linear(torch.autograd.Function):
@@ -68,10 +57,10 @@ def product(a: Tensor, b: Tensor, *, shift: Tensor | None = None, active: Tensor
         totals: ``(m,)``, becomes the sums of the rows of ``a``, whose columns then are in one piece.
     """
     c = a.new_empty(a.shape[0], b.shape[1])
-    sizes = (long(size) for size in (*c.shape, b.shape[0]))
-    others = (at(other) if other is not None else None for other in (c, active, totals))
     given = None if shift is None else shift.contiguous()
-    library().product(ctypes.byref(Matrix.of(a)), ctypes.byref(Matrix.of(b)), None if given is None else at(given), *sizes, *others)
+    library().product(
+        a.data_ptr(), *a.stride(), b.data_ptr(), *b.stride(), _at(given), *c.shape, b.shape[0], *map(_at, (c, active, totals))
+    )
     return c
 
 
@@ -89,3 +78,7 @@ def _gradients(grad: Tensor, x: Tensor, weight: Tensor, *, wanted: tuple[bool, b
 def _even(tensor: Tensor) -> Tensor:
     """The matrix, with rows in one piece."""
     return tensor if tensor.stride(1) == 1 else tensor.contiguous()
+
+
+def _at(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
