@@ -3,10 +3,10 @@
     python benchmarks/speed.py SECTION [--quick] [--json] [--plot FILE.svg] [--threads N] [--rounds N] [--work DIR]
                                [--configurations nano,medium] [--lengths service,long] [--most-rows 1000000] [--paddle PYTHON]
 
-Sections: train, tokenize, predict, start, scaling, parity (the same loss and score as a plain loop); all = the first four. ``--quick``
-measures what the bars of nano on service texts ask for, each section in about a minute or less once networks and graphs are made
-(``--work``, build/speed, keeps them). Without it: nano on service, news and long texts, medium, base and ernie_tiny on service texts; with
-``--configurations`` and ``--lengths``, each of one with each of the other.
+Sections: train, tokenize, predict, start, scaling, kernels (of a training step, ours beside PyTorch's), parity (the same loss and score
+as a plain loop); all = the first four. ``--quick`` measures what the bars of nano on service texts ask for, each section in about a minute
+or less once networks and graphs are made (``--work``, build/speed, keeps them). Without it: nano on service, news and long texts, medium,
+base and ernie_tiny on service texts; with ``--configurations`` and ``--lengths``, each of one with each of the other.
 
 Configurations: nano 4x312 with 12 heads and 40,000 words, medium 6x768, base 12x768, ernie_tiny 6x384. Length sets: service (mean 18
 tokens), news (22), long (190): real texts where NLPHUB_DATA is set, else pieces of the demo data.
@@ -51,6 +51,7 @@ SECTIONS = {
     "predict": "predicting",
     "start": "starting",
     "scaling": "scaling",
+    "kernels": "kernels",
     "parity": "parity",
 }
 ALL = ("train", "tokenize", "predict", "start")

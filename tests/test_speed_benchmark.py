@@ -14,8 +14,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import speed
-from speeds import children, machine, networks, peers, predicting, scaling, show, starting, texts, timing, turns
+from speeds import children, kernels, machine, networks, peers, predicting, scaling, show, starting, texts, timing, training_peers, turns
 from speeds.rows import Bar, Options, Row, missing
+
+from nlphub.kernels.native import build
 
 LEAST, MOST = Bar("at least two", 2.0), Bar("at most three", 3.0, kind="most", of="ours")
 
@@ -154,6 +156,32 @@ def test_operations_are_counted_as_torch_counts_them(options: Options) -> None:
             machine.products(shape, [(50, 4), (30, 3)], cls_only=cls_only)()
         without_attention = shape.flops(80, 7, attended=0, cls_only=cls_only) - (4 * 80 * shape.width if cls_only else 0)
         assert counter.get_total_flops() == without_attention
+
+
+def test_the_products_of_a_step_are_three_times_those_forward_whoever_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shape, lengths, flops = networks.CONFIGURATIONS["toy"], np.array([5, 9, 3, 4]), []
+    pooler = 2 * 2 * shape.width**2  # of two sequences
+    expected = 3 * (shape.flops(14, 2, attended=0, cls_only=True) - 4 * 14 * shape.width + pooler)
+    monkeypatch.setattr(training_peers, "product", lambda a, b: flops.append(2 * a.shape[0] * a.shape[1] * b.shape[1]) or torch.mm(a, b))
+    for own in (False, True):
+        alone = training_peers.Products(shape, lengths, iter([[0, 1]]), most=14, own=own)
+        with FlopCounterMode(display=False) as counter:
+            assert alone.run(1) == 14
+        assert counter.get_total_flops() == expected
+    assert sum(flops) == expected
+
+
+@pytest.mark.skipif(bool(build.unfit()), reason=build.unfit() or "there is a compiler")
+def test_kernels_are_compared_one_by_one(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "LENGTHS", ("service",))
+    rows = kernels.run(options)
+    assert [row.name.split(", ")[2].split(" (")[0] for row in rows] == [
+        "attention of service texts", "dropout + residual + LayerNorm of", "linear", "linear", "linear", "linear + GELU",
+    ]  # fmt: skip
+    assert all(row.ours and row.peer and row.ratio for row in rows)
 
 
 def test_prediction_is_compared_and_missing_peers_are_lines(options: Options, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
