@@ -143,37 +143,35 @@ void attend_back(const Heads& x, const Part& p, const float* grad, const float* 
     put_rows(result, dv, x.v_stride, p.n, p.k);
 }
 
+thread_local Room room;
+
+// each(part, number of the sequence, column of the head) for all of them, from sequence b - 1 down: the longest first.
+template <class Each>
+void for_every_part(const Heads& x, Each each) {
+#pragma omp parallel for collapse(2) schedule(dynamic, 4)
+    for (long s = x.sequences - 1; s >= 0; s--)
+        for (long head = 0; head < x.heads; head++) {
+            Part p = part(x, s, head);
+            if (p.n) each(p, s, head);
+        }
+}
+
 }  // namespace
 
-// out (queries, h k) and norms (queries, h, 2): of each softmax the largest score, and one by the sum. Sequences from b - 1 down: the
-// longest first.
+// out (queries, h k) and norms (queries, h, 2): of each softmax the largest score, and one by the sum.
 PUBLIC void attention_forward(const Heads* x, float* out, float* norms) {
     long d = x->heads * x->size;
-#pragma omp parallel
-    {
-        Room room;
-#pragma omp for collapse(2) schedule(dynamic, 4)
-        for (long s = x->sequences - 1; s >= 0; s--)
-            for (long head = 0; head < x->heads; head++) {
-                Part p = part(*x, s, head);
-                if (p.n) attend(*x, p, out + p.asked * d + head * p.k, d, norms + 2 * (p.asked * x->heads + head * p.queries), room);
-            }
-    }
+    for_every_part(*x, [&](const Part& p, long, long head) {
+        attend(*x, p, out + p.asked * d + head * p.k, d, norms + 2 * (p.asked * x->heads + head * p.queries), room);
+    });
 }
 
 // dq as q, dk and dv as k and v, at the same strides; grad as out.
 PUBLIC void attention_backward(const Heads* x, const float* grad, const float* norms, float* dq, float* dk, float* dv) {
-#pragma omp parallel
-    {
-        Room room;
-#pragma omp for collapse(2) schedule(dynamic, 4)
-        for (long s = x->sequences - 1; s >= 0; s--)
-            for (long head = 0; head < x->heads; head++) {
-                Part p = part(*x, s, head);
-                long column = head * p.k, first = x->starts[s];
-                const float *given = grad + p.asked * x->heads * p.k + column, *norm = norms + 2 * (p.asked * x->heads + head * p.queries);
-                float *to_k = dk + first * x->k_stride + column, *to_v = dv + first * x->v_stride + column;
-                if (p.n) attend_back(*x, p, given, norm, dq + p.asked * x->q_stride + column, to_k, to_v, room);
-            }
-    }
+    for_every_part(*x, [&](const Part& p, long s, long head) {
+        long column = head * p.k, first = x->starts[s];
+        const float *given = grad + p.asked * x->heads * p.k + column, *norm = norms + 2 * (p.asked * x->heads + head * p.queries);
+        float *to_k = dk + first * x->k_stride + column, *to_v = dv + first * x->v_stride + column;
+        attend_back(*x, p, given, norm, dq + p.asked * x->q_stride + column, to_k, to_v, room);
+    });
 }

@@ -91,7 +91,7 @@ inline float largest(Lanes v) { return joined(v, [](auto a, auto b) { return a >
 struct Room {
     std::vector<float> floats;
     float* of(long count) {
-        floats.resize(count + LANES);
+        if (static_cast<long>(floats.size()) < count + LANES) floats.resize(count + LANES);  // never less: what is regained is cleared
         auto place = reinterpret_cast<uintptr_t>(floats.data()), vector = LANES * sizeof(float);
         return reinterpret_cast<float*>((place + vector - 1) / vector * vector);
     }

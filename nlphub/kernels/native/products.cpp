@@ -17,7 +17,7 @@ constexpr long TALL = 9, BROAD = 3;  // rows and vectors of a tile: 27 sums, 3 v
 constexpr long TALL = 6, BROAD = 2;  // 15 of 16
 #endif
 constexpr long DEPTH = 320;       // of a block: BROAD vectors of b at this depth fit the second-level cache of any processor
-constexpr long GROUP = 10;       // tiles of a that are packed together: their parts of a row lie side by side
+constexpr long GROUP = 10;        // tiles of a that are packed together: their parts of a row lie side by side
 constexpr long AHEAD = 8;         // rows that are fetched before they are packed
 constexpr long ALONE = 1L << 18;  // multiplications that are not worth a second thread
 
@@ -32,7 +32,10 @@ struct Target {  // where a tile goes
     long row, columns;   // floats from a row to the next; columns that there are, of those of the tile
     const float* shift;  // a row to add, or null
     bool more;           // c has sums of earlier blocks
-    Target from(long i, long j) const { return {c + i * row + j, active ? active + i * row + j : nullptr, row, columns - j, shift ? shift + j : nullptr, more}; }
+    Target from(long i, long j) const {
+        long move = i * row + j;
+        return {c + move, active ? active + move : nullptr, row, columns - j, shift ? shift + j : nullptr, more};
+    }
 };
 
 struct Span {  // of rows, or of columns in vectors
@@ -40,7 +43,9 @@ struct Span {  // of rows, or of columns in vectors
     long size() const { return to - from; }
 };
 
-Span share(Span all, long part, long parts) { return {all.from + all.size() * part / parts, all.from + all.size() * (part + 1) / parts}; }
+Span share(Span all, long part, long parts) {
+    return {all.from + all.size() * part / parts, all.from + all.size() * (part + 1) / parts};
+}
 long parts_of(long count, long most) { return (count + most - 1) / most; }
 
 inline Lanes load(const float* from, long have) {
@@ -159,7 +164,8 @@ void pack_transposed(const float* b, long right, long depth, long have, float* t
 // b (depth, columns) with rows cut to width, or filled up to it by zeros.
 void pack_columns(const Matrix& b, long depth, long columns, float* to, long width) {
     if (b.right != 1)
-        for (long j = 0; j < width; j += LANES) pack_transposed(b.at + j * b.right, b.right, depth, std::min(columns - j, LANES), to + j, width);
+        for (long j = 0; j < width; j += LANES)
+            pack_transposed(b.at + j * b.right, b.right, depth, std::min(columns - j, LANES), to + j, width);
     else if (columns >= width)
         for (long i = 0; i < depth; i++)
             for (long j = 0; j < width; j += LANES) store(to + i * width + j, load(b.at + i * b.down + j));
@@ -221,11 +227,11 @@ void part_of(const Matrix& a, bool packed, const Matrix& b, long depth, Span row
 
 }  // namespace
 
-// c (m, n) = a b + shift (n,), of a (m, depth) and b (depth, n) whose number (i, j) lies at [i * down + j * right], one of both 1. Where they
-// are wanted (else null): active = gelu(c) in its erf form, and c becomes the slope of GELU there; totals (m,), the sums of the rows of a,
-// which then lie one beside the other.
-PUBLIC void product(const float* a, long a_down, long a_right, const float* b, long b_down, long b_right, const float* shift, long m, long n,
-                    long depth, float* c, float* active, float* totals) {
+// c (m, n) = a b + shift (n,), of a (m, depth) and b (depth, n) whose number (i, j) lies at [i * down + j * right], one of both 1. Where
+// they are wanted (else null): active = gelu(c) in its erf form, and c becomes the slope of GELU there; totals (m,), the sums of the rows
+// of a, which then lie one beside the other.
+PUBLIC void product(const float* a, long a_down, long a_right, const float* b, long b_down, long b_right, const float* shift, long m,
+                    long n, long depth, float* c, float* active, float* totals) {
     Matrix left = {a, a_down, a_right}, right = {b, b_down, b_right};
     Span rows = {0, m}, vectors = {0, parts_of(n, LANES)};
     bool packed = totals || a_right != 1;
