@@ -27,7 +27,6 @@ from speeds.timing import interleaved
 BATCH, DROPOUT, EPS = 32, 0.1, 1e-5
 LENGTHS = ("service", "long")  # of attention; other kernels see rows only
 OURS, TORCH = "C++", "PyTorch"
-Operation = Callable[..., Tensor]
 
 
 @dataclass(frozen=True, slots=True)

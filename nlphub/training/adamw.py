@@ -152,7 +152,7 @@ class AdamW(torch.optim.AdamW):
         gradient = parameter.grad
         assert gradient is not None
         if not gradient.is_sparse:
-            if parameter in self._tables:
+            if parameter in self._tables:  # asked here too: what widen is decorated with costs more, twice a step for every parameter
                 self.widen(parameter)
             return gradient
         if parameter not in self._tables:

@@ -55,7 +55,6 @@ def drawn(rows: int, probability: float, site: Site = Site.FEED_FORWARD_OUTPUT) 
     return Draws(5, torch.arange(rows) // 3, torch.arange(rows) % 3).dropout(probability, layer=1, site=site)
 
 
-@needs_compiler
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("probability", [0.0, 0.3])
 @pytest.mark.parametrize("single", [False, True])
@@ -74,7 +73,6 @@ def test_attention_and_its_gradients_agree_with_the_reference(batch, lengths, si
         close(found, expected)
 
 
-@needs_compiler
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("probability", [0.0, 0.2])
 @pytest.mark.parametrize("shape", [(1, 5), (9, 16), (97, 312)], ids=str)
@@ -90,7 +88,6 @@ def test_add_norm_agrees_with_the_reference(shape, probability):
         close(found, expected, atol=1e-5)
 
 
-@needs_compiler
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("probability", [1e-6, 0.1, 0.999])
 def test_dropout_masks_are_the_same_to_the_bit(probability):
@@ -98,7 +95,6 @@ def test_dropout_masks_are_the_same_to_the_bit(probability):
     assert all(map(torch.equal, found, expected))
 
 
-@needs_compiler
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1, 2**63 - 1])
 def test_keys_of_rows_are_the_same_to_the_bit(seed):
@@ -111,7 +107,6 @@ def test_keys_of_rows_are_the_same_to_the_bit(seed):
         assert torch.equal(strided, expected[::2])
 
 
-@needs_compiler
 @pytest.mark.usefixtures("compiled")
 def test_gradients_of_columns_of_one_tensor_come_in_one_piece(batch):
     fused = normal(12, 3 * 24).requires_grad_()
@@ -122,7 +117,6 @@ def test_gradients_of_columns_of_one_tensor_come_in_one_piece(batch):
     ]
 
 
-@needs_compiler
 @pytest.mark.usefixtures("compiled")
 def test_any_number_of_threads_gives_the_same_bits(batch):
     lengths, before = [5, 9, 9, 30, 61], torch.get_num_threads()
@@ -143,7 +137,6 @@ def test_any_number_of_threads_gives_the_same_bits(batch):
         assert all(map(torch.equal, outputs[0], other))
 
 
-@needs_compiler
 @pytest.mark.usefixtures("compiled")
 def test_rows_at_any_stride_are_read_as_they_lie(batch):
     layout, wide = Layout.of(batch([3, 4])), normal(24, 7)
@@ -155,7 +148,6 @@ def test_rows_at_any_stride_are_read_as_they_lie(batch):
     assert all(map(torch.equal, ours, theirs))
 
 
-@needs_compiler
 @pytest.mark.usefixtures("compiled")
 def test_a_number_that_is_none_is_not_hidden(batch):
     layout, fused = Layout.of(batch([4])), normal(4, 24).requires_grad_()
@@ -166,7 +158,6 @@ def test_a_number_that_is_none_is_not_hidden(batch):
     assert native.add_norm(x, torch.zeros(1, 3), torch.ones(3), torch.zeros(3), eps=1e-5).isnan().all()
 
 
-@needs_compiler
 @pytest.mark.usefixtures("compiled")
 def test_other_numbers_and_evaluation_take_torchs_operations(monkeypatch, batch):
     monkeypatch.setattr(native, "library", lambda: pytest.fail("the kernels were asked"))
